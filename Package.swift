@@ -1,0 +1,68 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One set of rules for every Swift target: Swift 6, strict memory safety, and no warning left standing.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name + "Tests", dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "apus",
+    products: [.executable(name: "apus", targets: ["apus"])],
+    targets: [
+        // The rooms of the house, each importing only from those above it.
+        .target(
+            name: "CHost",
+            linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("seccomp")]),
+        room("Host", ["CHost"]),
+        room("EventLoop", ["CHost", "Host"]),
+        room("Memory", ["CHost", "Host"]),
+        room("Hypervisor", ["CHost", "Host", "EventLoop", "Memory"]),
+        room("Boot", ["Host", "Memory"]),
+        room("Platform", ["Host", "EventLoop", "Memory"]),
+        room("Backends", ["Host", "EventLoop", "Memory"]),
+        room("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends"]),
+        room("Options", ["Host"]),
+        room("Control", ["Host", "EventLoop", "Options"]),
+        room("Sandbox", ["CHost", "Host"]),
+        room(
+            "Machine",
+            [
+                "Host", "EventLoop", "Memory", "Hypervisor", "Boot", "Platform", "Backends", "Virtio",
+                "Options", "Control", "Sandbox",
+            ]),
+        .executableTarget(name: "apus", dependencies: ["Host", "Options", "Machine"], swiftSettings: settings),
+
+        // What the tests share: the in-process driver and its helpers.
+        .target(
+            name: "TestSupport",
+            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Virtio"],
+            path: "Tests/TestSupport", swiftSettings: settings),
+
+        tests("Host", ["Host"]),
+        tests("EventLoop", ["Host", "EventLoop"]),
+        tests("Memory", ["Host", "Memory"]),
+        tests("Hypervisor", ["Host", "EventLoop", "Memory", "Hypervisor"]),
+        tests("Boot", ["Host", "Memory", "Boot"]),
+        tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport"]),
+        tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport"]),
+        tests("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"]),
+        tests("Options", ["Host", "Options"]),
+        tests("Control", ["Host", "EventLoop", "Options", "Control"]),
+        tests("Sandbox", ["Host", "Sandbox"]),
+        tests("Machine", ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport"]),
+    ]
+)
