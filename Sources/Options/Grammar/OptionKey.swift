@@ -1,0 +1,145 @@
+/// What help, errors and schemas say about one key of an option.
+package struct KeyDescription: Equatable, Sendable {
+    /// Whether the key must be there, and what holds when it is not.
+    package enum Presence: Equatable, Sendable {
+        case required
+        case optional
+        /// The text that is read in the key's place.
+        case standard(String)
+        /// A bare word without value, present or not.
+        case flag
+        /// A bare word that must be there.
+        case requiredFlag
+    }
+
+    package let name: String
+    /// How help writes the value: `on|off`, `N`, `PATH`.
+    package let placeholder: String
+    package let presence: Presence
+    /// One line for help.
+    package let summary: String
+}
+
+/// One key of an option: its name, its type, what it means. The same table row decodes the key, explains a mistake in
+/// it and prints its help.
+struct OptionKey<Value: Sendable>: Sendable {
+    let description: KeyDescription
+    let type: ValueType<Value>
+
+    init(_ name: String, _ type: ValueType<Value>, _ presence: KeyDescription.Presence, _ summary: String) {
+        description = KeyDescription(
+            name: name, placeholder: type.placeholder, presence: presence, summary: summary)
+        self.type = type
+    }
+
+    /// A key that may be left out and then has no value.
+    init(_ name: String, _ type: ValueType<Value>, _ summary: String) {
+        self.init(name, type, .optional, summary)
+    }
+}
+
+extension OptionKey where Value == Bool {
+    /// A word that is there or not, such as `server`.
+    static func flag(_ name: String, required: Bool = false, _ summary: String) -> OptionKey<Bool> {
+        OptionKey(name, .flag, required ? .requiredFlag : .flag, summary)
+    }
+}
+
+/// The values of one list, read key by key after the list as a whole was found to hold known keys only, each once.
+struct KeyReader {
+    private let list: KeyValueList
+    private let values: [String: KeyValue]
+
+    /// Throws an error for a key that `keys` does not have, one given twice, a value where none belongs, or none where
+    /// one does; in the order in which they were written.
+    init(_ list: KeyValueList, keys: [KeyDescription]) throws(OptionError) {
+        var values: [String: KeyValue] = [:]
+        for pair in list.pairs {
+            guard let key = keys.first(where: { $0.name == pair.key }) else {
+                throw list.unknownKey(pair.key, known: keys.map(\.name))
+            }
+            let isFlag = key.presence == .flag || key.presence == .requiredFlag
+            if isFlag, let value = pair.value {
+                throw OptionError(
+                    option: list.option, offending: value, problem: "\(quoted(key.name)) takes no value",
+                    remedy: "write just \(key.name)")
+            }
+            if !isFlag, pair.value == nil {
+                throw OptionError(
+                    option: list.option, offending: pair.key, problem: "\(quoted(key.name)) needs a value",
+                    remedy: "write \(key.name)=\(key.placeholder)")
+            }
+            guard values.updateValue(pair, forKey: pair.key) == nil else {
+                throw OptionError(
+                    option: list.option, offending: pair.key, problem: "\(quoted(pair.key)) is given twice")
+            }
+        }
+        self.list = list
+        self.values = values
+    }
+
+    /// Where the list comes from, for errors of the caller's own.
+    var option: String { list.option }
+
+    /// Whether the key was written.
+    func has<Value>(_ key: OptionKey<Value>) -> Bool { values[key.description.name] != nil }
+
+    /// The value, or the key's standard one. Throws an error if it is missing or not of the key's type.
+    func value<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value {
+        if let value = try optional(key) { return value }
+        switch key.description.presence {
+        case .standard(let text): return try parse(text, as: key)
+        case .requiredFlag:
+            throw OptionError(
+                option: list.option, problem: "\(quoted(key.description.name)) is missing",
+                remedy: "add the word \(key.description.name)")
+        default:
+            throw OptionError(
+                option: list.option, problem: "\(quoted(key.description.name)) is missing",
+                remedy: "write \(key.description.name)=\(key.description.placeholder)")
+        }
+    }
+
+    /// The value, or nil if it was not given. Throws an error if it is not of the key's type.
+    func optional<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value? {
+        guard let text = values[key.description.name]?.value else { return nil }
+        return try parse(text, as: key)
+    }
+
+    /// Whether the word is there. Throws an error if it must be and is not.
+    func flag(_ key: OptionKey<Bool>) throws(OptionError) -> Bool {
+        if has(key) { return true }
+        if key.description.presence == .requiredFlag { return try value(key) }
+        return false
+    }
+
+    /// An error about the value that was given for `key`.
+    func error<Value>(_ key: OptionKey<Value>, _ problem: String, remedy: String? = nil) -> OptionError {
+        let offending = values[key.description.name]?.value
+        let subject = offending.map { "\(key.description.name)=\(quoted($0)) " } ?? "\(key.description.name) "
+        return OptionError(
+            option: list.option, offending: offending, problem: subject + problem, remedy: remedy)
+    }
+
+    private func parse<Value>(_ text: String, as key: OptionKey<Value>) throws(OptionError) -> Value {
+        if let value = key.type.parse(text) { return value }
+        let name = key.description.name
+        let subject = name == list.firstKey ? quoted(text) : "\(name): \(quoted(text))"
+        throw OptionError(
+            option: list.option, offending: text, problem: "\(subject) is not \(key.type.expectation)")
+    }
+}
+
+extension KeyValueList {
+    /// The error for a key that the option does not have.
+    fileprivate func unknownKey(_ key: String, known: [String]) -> OptionError {
+        let remedy: String
+        if let near = nearest(to: key, among: known) {
+            remedy = "did you mean \(quoted(near))?"
+        } else {
+            remedy = "known keys: \(known.joined(separator: ", "))"
+        }
+        return OptionError(
+            option: option, offending: key, problem: "\(quoted(key)) is not a key of this option", remedy: remedy)
+    }
+}

@@ -1,0 +1,80 @@
+/// What a command line asks for.
+package enum Invocation: Equatable, Sendable {
+    /// Print this text on standard output and exit with status 0.
+    case help(String)
+    /// Print this text on standard output and exit with status 0.
+    case version(String)
+    /// Start this machine.
+    case launch(LaunchOptions)
+}
+
+/// The whole configuration of a machine, checked as far as it can be without touching the host.
+package struct LaunchOptions: Equatable, Sendable {
+    /// Where the log goes.
+    package enum Log: Equatable, Sendable {
+        case standardError
+        case file(path: String)
+    }
+
+    /// `-name`, 1 to 255 characters.
+    package let name: String?
+    /// `-uuid` in lower case, 8-4-4-4-12 hexadecimal digits.
+    package let uuid: String?
+    package let machine: MachineSpec
+    package let accelerator: AcceleratorSpec
+    package let topology: CPUTopology
+    package let cpu: CPUSpec
+    package let memory: MemorySpec
+    /// The path of the kernel.
+    package let kernel: String
+    /// The words of every `-append`, joined by spaces.
+    package let kernelArguments: String
+    /// The path of the initial RAM disk.
+    package let initrd: String?
+    /// `-S`: whether the vCPUs wait for QMP's `cont`.
+    package let startsPaused: Bool
+    /// In the order of the command line, as all lists here.
+    package let drives: [DriveSpec]
+    package let netdevs: [NetdevSpec]
+    package let chardevs: [ChardevSpec]
+    package let objects: [ObjectSpec]
+    package let devices: [DeviceSpec]
+    /// Nil if there is no serial port.
+    package let serial: SerialSpec?
+    /// `-qmp`, then `-mon`; at least one.
+    package let monitors: [QMPSpec]
+    package let log: Log
+    package let isDaemon: Bool
+    /// Where to write the process id; there is none unless `isDaemon`.
+    package let pidfile: String?
+    /// Whether system calls are filtered.
+    package let usesSeccomp: Bool
+}
+
+extension LaunchOptions {
+    /// Where the serial port's characters go, with `chardev:ID` looked up; nil if there is no serial port.
+    package var serialBackend: CharacterBackend? {
+        switch serial {
+        case .backend(let backend): backend
+        case .chardev(let id): chardev(id)?.backend
+        case nil: nil
+        }
+    }
+
+    /// The iothreads, at most 8.
+    package var iothreads: [IOThreadSpec] {
+        objects.compactMap { if case .ioThread(let spec) = $0 { spec } else { nil } }
+    }
+
+    /// The drive of this id.
+    package func drive(_ id: String) -> DriveSpec? { drives.first { $0.id == id } }
+
+    /// The netdev of this id.
+    package func netdev(_ id: String) -> NetdevSpec? { netdevs.first { $0.id == id } }
+
+    /// The chardev of this id.
+    package func chardev(_ id: String) -> ChardevSpec? { chardevs.first { $0.id == id } }
+
+    /// The object of this id.
+    package func object(_ id: String) -> ObjectSpec? { objects.first { $0.id == id } }
+}

@@ -1,0 +1,69 @@
+/// `-machine`: the board and how its memory is treated.
+package struct MachineSpec: Equatable, Sendable {
+    /// The boards.
+    package enum Board: String, Equatable, Sendable {
+        /// The light machine: MMIO devices only, no PCI, no firmware.
+        case microvm
+    }
+
+    package let board: Board
+    /// Whether guest memory is part of a core dump of this process (`dump-guest-core`, on unless said otherwise).
+    package let dumpsGuestCore: Bool
+    /// Whether guest memory is shared with other processes (`mem-share`); vhost-user devices need it.
+    package let sharesMemory: Bool
+    /// `accel=`, which `-accel` overrides.
+    package let accelerator: AcceleratorSpec?
+
+    /// What holds without `-machine`.
+    package static let standard = MachineSpec(
+        board: .microvm, dumpsGuestCore: true, sharesMemory: false, accelerator: nil)
+}
+
+extension MachineSpec {
+    private enum Keys {
+        static let type = OptionKey(
+            "type", .board, .required, "the board; microvm (MicroVm) is the one there is so far")
+        static let dumpGuestCore = OptionKey(
+            "dump-guest-core", .onOff, .standard("on"), "include guest memory in a core dump of apus")
+        static let memShare = OptionKey(
+            "mem-share", .onOff, .standard("off"), "share guest memory with other processes; vhost-user devices need it"
+        )
+        static let accel = OptionKey("accel", .accelerator, "as -accel, which wins if both are given")
+        static let usb = OptionKey("usb", .usb, "off; a MicroVm has no USB")
+    }
+
+    static let keys = [
+        Keys.type.description, Keys.dumpGuestCore.description, Keys.memShare.description, Keys.accel.description,
+        Keys.usb.description,
+    ]
+
+    /// Reads the value of `-machine`. Throws an error for a board that is unknown or not supported yet.
+    package static func parse(_ text: String) throws(OptionError) -> MachineSpec {
+        let list = try KeyValueList(option: "-machine", firstKey: "type", parsing: text)
+        let reader = try KeyReader(list, keys: keys)
+        let name = try reader.value(Keys.type)
+        guard let board = Board(rawValue: name) else {
+            throw .notSupportedYet("-machine", list.text(of: "type") ?? name)
+        }
+        _ = try reader.optional(Keys.usb)
+        return MachineSpec(
+            board: board, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
+            sharesMemory: try reader.value(Keys.memShare), accelerator: try reader.optional(Keys.accel))
+    }
+}
+
+extension ValueType where Value == String {
+    /// The name of a board in lower case; the boards that come later are names too.
+    fileprivate static let board = ValueType(
+        placeholder: "microvm", expectation: "a machine type; microvm is the one that is supported"
+    ) { text in
+        let name = text.utf8.count <= 16 ? text.lowercased() : ""
+        return ["microvm", "q35", "virt", "none"].contains(name) ? name : nil
+    }
+}
+
+extension ValueType where Value == Bool {
+    fileprivate static let usb = ValueType(placeholder: "off", expectation: "off; a MicroVm has no USB") {
+        $0 == "off" ? false : nil
+    }
+}

@@ -1,0 +1,192 @@
+/// `-object` and `object-add`: something that devices refer to.
+package enum ObjectSpec: Equatable, Sendable {
+    case ioThread(IOThreadSpec)
+    case random(RandomSpec)
+    case memory(MemoryBackendSpec)
+
+    /// Unique among all objects.
+    package var id: String {
+        switch self {
+        case .ioThread(let spec): spec.id
+        case .random(let spec): spec.id
+        case .memory(let spec): spec.id
+        }
+    }
+}
+
+/// `-object iothread`: one more reactor, on a thread that carries the id as its name.
+package struct IOThreadSpec: Equatable, Sendable {
+    package let id: String
+}
+
+/// `-object rng-random`: where `virtio-rng` takes its bytes from.
+package struct RandomSpec: Equatable, Sendable {
+    package let id: String
+    /// A character device of the host.
+    package let filename: String
+}
+
+/// `-object memory-backend-ram`, `-file` or `-memfd`: memory for other purposes than the guest's first.
+package struct MemoryBackendSpec: Equatable, Sendable {
+    package enum Kind: String, Equatable, Sendable {
+        case ram = "memory-backend-ram"
+        case file = "memory-backend-file"
+        case memfd = "memory-backend-memfd"
+    }
+
+    /// How the host's NUMA nodes are used.
+    package enum Policy: String, CaseIterable, Equatable, Sendable {
+        case standard = "default"
+        case preferred
+        case bind
+        case interleave
+    }
+
+    package let kind: Kind
+    package let id: String
+    /// Bytes.
+    package let size: UInt64
+    /// The host's NUMA nodes it is bound to, each below 128; empty for any.
+    package let hostNodes: [Int]
+    package let policy: Policy
+    /// The file or directory it comes from; there is one if and only if the kind is `file`.
+    package let path: String?
+    package let dumpsGuestCore: Bool
+    package let isShared: Bool
+    package let isPreallocated: Bool
+}
+
+/// One row of the table of object types.
+struct ObjectType: Sendable {
+    let name: String
+    let summary: String
+    /// Whether `-object` takes it already.
+    let isSupported: Bool
+    let keys: [KeyDescription]
+    let decode: @Sendable (KeyReader) throws(OptionError) -> ObjectSpec
+}
+
+extension ObjectSpec {
+    /// Every type that has a spec. Supporting one more is a change of its `isSupported`.
+    static let types: [ObjectType] = [
+        ObjectType(
+            name: "iothread", summary: "a thread of its own for disks and network cards (at most 8)",
+            isSupported: true, keys: IOThreadSpec.keys
+        ) { (reader) throws(OptionError) in .ioThread(try IOThreadSpec.decode(reader)) },
+        ObjectType(
+            name: "rng-random", summary: "a source of entropy for virtio-rng-device", isSupported: false,
+            keys: RandomSpec.keys
+        ) { (reader) throws(OptionError) in .random(try RandomSpec.decode(reader)) },
+        memoryType(.ram, summary: "anonymous memory"),
+        memoryType(.file, summary: "memory from a file or a hugetlbfs"),
+        memoryType(.memfd, summary: "memory that other processes can share"),
+    ]
+
+    /// The types that StratoVirt has beyond those.
+    private static let laterTypes = ["tls-creds-x509", "authz-simple"]
+
+    private static func memoryType(_ kind: MemoryBackendSpec.Kind, summary: String) -> ObjectType {
+        ObjectType(name: kind.rawValue, summary: summary, isSupported: false, keys: MemoryBackendSpec.keys) {
+            (reader) throws(OptionError) in .memory(try MemoryBackendSpec.decode(reader, kind: kind))
+        }
+    }
+
+    /// Reads one value of `-object`.
+    package static func parse(_ text: String) throws(OptionError) -> ObjectSpec {
+        try decode(KeyValueList(option: "-object", firstKey: "qom-type", parsing: text))
+    }
+
+    /// Decodes an object from its keys; its type is under `qom-type`. Throws an error for a type that is not known or
+    /// not supported yet.
+    package static func decode(_ list: KeyValueList) throws(OptionError) -> ObjectSpec {
+        try decode(list, includingLater: false)
+    }
+
+    /// Decodes as `decode(_:)` does, and types that are not supported yet as well if `includingLater`.
+    static func decode(_ list: KeyValueList, includingLater: Bool) throws(OptionError) -> ObjectSpec {
+        guard let name = list.text(of: "qom-type"), list.pairs.first?.key == "qom-type" || list.firstKey == nil else {
+            throw OptionError(
+                option: list.option, problem: "the type of object is missing",
+                remedy: "write it first, such as \(list.option) iothread,id=ID")
+        }
+        guard let type = types.first(where: { $0.name == name }) else {
+            if laterTypes.contains(name) { throw .notSupportedYet(list.option, name) }
+            throw OptionError(
+                option: list.option, offending: name, problem: "unknown object type \(quoted(name))",
+                remedy: "there is \(alternatives(types.filter(\.isSupported).map(\.name)))")
+        }
+        guard type.isSupported || includingLater else { throw .notSupportedYet(list.option, name) }
+        let rest = KeyValueList(
+            option: "\(list.option) \(name)", pairs: list.removingFirst("qom-type"))
+        return try type.decode(KeyReader(rest, keys: type.keys))
+    }
+}
+
+extension IOThreadSpec {
+    private enum Keys {
+        static let id = OptionKey("id", .identifier, .required, "what iothread= refers to, and the thread's name")
+    }
+
+    static let keys = [Keys.id.description]
+
+    static func decode(_ reader: KeyReader) throws(OptionError) -> IOThreadSpec {
+        IOThreadSpec(id: try reader.value(Keys.id))
+    }
+}
+
+extension RandomSpec {
+    private enum Keys {
+        static let id = OptionKey("id", .identifier, .required, "what virtio-rng-device,rng= refers to")
+        static let filename = OptionKey(
+            "filename", .path, .required, "a character device, such as /dev/urandom")
+    }
+
+    static let keys = [Keys.id.description, Keys.filename.description]
+
+    static func decode(_ reader: KeyReader) throws(OptionError) -> RandomSpec {
+        RandomSpec(id: try reader.value(Keys.id), filename: try reader.value(Keys.filename))
+    }
+}
+
+extension MemoryBackendSpec {
+    private enum Keys {
+        static let id = OptionKey("id", .identifier, .required, "what memdev= refers to")
+        static let size = OptionKey(
+            "size", .size("a size of memory", 4096...(512 << 30)), .required, "its size; the unit is M if none is given"
+        )
+        static let hostNodes = OptionKey(
+            "host-nodes", ValueType<[Int]>.list(below: 128), "the host's NUMA nodes to take it from")
+        static let policy = OptionKey(
+            "policy", ValueType<Policy>.choice, .standard("default"), "how those nodes are used")
+        static let memPath = OptionKey("mem-path", .path, "memory-backend-file: the file or directory")
+        static let dumpGuestCore = OptionKey(
+            "dump-guest-core", .onOff, .standard("on"), "include it in a core dump of apus")
+        static let share = OptionKey("share", .onOff, "share it with other processes; on for file and memfd")
+        static let prealloc = OptionKey(
+            "mem-prealloc", .onOff, .standard("off"), "touch all of it before the guest starts")
+    }
+
+    static let keys = [
+        Keys.id.description, Keys.size.description, Keys.hostNodes.description, Keys.policy.description,
+        Keys.memPath.description,
+        Keys.dumpGuestCore.description, Keys.share.description, Keys.prealloc.description,
+    ]
+
+    static func decode(_ reader: KeyReader, kind: Kind) throws(OptionError) -> MemoryBackendSpec {
+        let id = try reader.value(Keys.id)
+        let size = try reader.value(Keys.size)
+        guard size % 4096 == 0 else { throw reader.error(Keys.size, "is not a multiple of 4K") }
+        let path = try reader.optional(Keys.memPath)
+        if kind == .file, path == nil {
+            throw OptionError(option: reader.option, problem: "\"mem-path\" is missing", remedy: "write mem-path=PATH")
+        }
+        if kind != .file, path != nil {
+            throw reader.error(Keys.memPath, "belongs to memory-backend-file")
+        }
+        return MemoryBackendSpec(
+            kind: kind, id: id, size: size, hostNodes: try reader.optional(Keys.hostNodes) ?? [],
+            policy: try reader.value(Keys.policy), path: path, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
+            isShared: try reader.optional(Keys.share) ?? (kind != .ram), isPreallocated: try reader.value(Keys.prealloc)
+        )
+    }
+}
