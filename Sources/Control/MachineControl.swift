@@ -1,0 +1,126 @@
+/// What commands may ask of the machine. All of it is called on the main reactor's thread, and nothing blocks.
+package protocol MachineControl: AnyObject {
+    var status: RunStatus { get }
+    var name: String? { get }
+    /// In the canonical form of 36 characters.
+    var uuid: String? { get }
+    var architecture: Architecture { get }
+    /// The machine types this program can start.
+    var machineTypes: [MachineType] { get }
+    var cpus: [CPUInfo] { get }
+    var ioThreads: [IOThreadInfo] { get }
+    var characterDevices: [CharacterDeviceInfo] { get }
+    var blockDevices: [BlockDeviceInfo] { get }
+
+    /// Halts the vCPUs and finishes I/O, posts STOP, then completes `reply`. Halting what stands succeeds.
+    func stop(_ reply: QMPReply)
+    /// Lets the vCPUs run, posts RESUME, then completes `reply`. Continuing what runs succeeds.
+    func resume(_ reply: QMPReply)
+    /// Ends the machine once the current turn of the reactor is over, so that the answer still gets out.
+    func quit()
+    /// Asks the guest to power off, or ends the machine where it can't be asked.
+    func powerDown() throws(QMPError)
+    /// Starts the machine anew.
+    func reset() throws(QMPError)
+}
+
+/// Whether the machine runs, in the words of `query-status`.
+package enum RunStatus: String, Sendable {
+    case running
+    case paused
+    /// Neither: being created, or ending. StratoVirt's word for it.
+    case other = "debug"
+}
+
+/// The guest's architecture, by its name in QMP.
+package enum Architecture: String, Sendable {
+    // The name is the architecture's own.
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    case x86_64
+    case aarch64
+}
+
+/// A machine type that can be started.
+package struct MachineType: Equatable, Sendable {
+    package var name: String
+    package var maximumCPUs: Int
+
+    package init(name: String, maximumCPUs: Int) {
+        self.name = name
+        self.maximumCPUs = maximumCPUs
+    }
+}
+
+/// One vCPU.
+package struct CPUInfo: Equatable, Sendable {
+    package var index: Int
+    /// The host's id of the vCPU's thread.
+    package var threadID: Int
+    package var socket: Int
+    /// The die on x86-64, the cluster on AArch64.
+    package var die: Int
+    package var core: Int
+    package var thread: Int
+
+    package init(index: Int, threadID: Int, socket: Int = 0, die: Int = 0, core: Int = 0, thread: Int = 0) {
+        self.index = index
+        self.threadID = threadID
+        self.socket = socket
+        self.die = die
+        self.core = core
+        self.thread = thread
+    }
+}
+
+/// One iothread.
+package struct IOThreadInfo: Equatable, Sendable {
+    package var id: String
+    /// The host's id of its thread.
+    package var threadID: Int
+
+    package init(id: String, threadID: Int) {
+        self.id = id
+        self.threadID = threadID
+    }
+}
+
+/// One character device.
+package struct CharacterDeviceInfo: Equatable, Sendable {
+    package var label: String
+    /// Where it leads, as `pty:/dev/pts/3` or `stdio`.
+    package var filename: String
+    package var isFrontendOpen: Bool
+
+    package init(label: String, filename: String, isFrontendOpen: Bool) {
+        self.label = label
+        self.filename = filename
+        self.isFrontendOpen = isFrontendOpen
+    }
+}
+
+/// One disk and the image in it.
+package struct BlockDeviceInfo: Equatable, Sendable {
+    /// The drive's id.
+    package var id: String
+    /// The id of the device that shows it to the guest.
+    package var deviceID: String
+    /// The image's path.
+    package var file: String
+    package var format = "raw"
+    package var isReadOnly = false
+    /// Whether the host's page cache is passed by.
+    package var isDirect = false
+    /// Whether a finished write may still need a flush to be durable.
+    package var isWriteback = true
+    /// Bytes that the guest sees.
+    package var size: UInt64
+    /// Operations a second that are let through; 0 for no limit.
+    package var iops: UInt64 = 0
+
+    package init(id: String, deviceID: String, file: String, size: UInt64) {
+        self.id = id
+        self.deviceID = deviceID
+        self.file = file
+        self.size = size
+    }
+}

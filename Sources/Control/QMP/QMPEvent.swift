@@ -1,0 +1,55 @@
+/// Something that happened to the machine, told to every client.
+package struct QMPEvent: Equatable, Sendable {
+    /// All events there are, in the order `query-events` lists them.
+    package enum Name: String, CaseIterable, Sendable {
+        case shutdown = "SHUTDOWN"
+        case reset = "RESET"
+        case stop = "STOP"
+        case resume = "RESUME"
+        case powerdown = "POWERDOWN"
+    }
+
+    /// Wall-clock time since 1970 in UTC.
+    package struct Timestamp: Equatable, Sendable {
+        package var seconds: UInt64
+        package var microseconds: UInt64
+
+        package init(seconds: UInt64, microseconds: UInt64) {
+            self.seconds = seconds
+            self.microseconds = microseconds
+        }
+    }
+
+    package let name: Name
+    package let data: JSONObject
+
+    /// The machine ends; `reason` is `guest-shutdown`, `host-qmp-quit` or a sentence.
+    package static func shutdown(guest: Bool, reason: String) -> QMPEvent {
+        QMPEvent(name: .shutdown, data: ["guest": .bool(guest), "reason": .string(reason)])
+    }
+
+    /// The machine starts anew; `guest` tells whether the guest asked for it.
+    package static func reset(guest: Bool) -> QMPEvent {
+        QMPEvent(name: .reset, data: ["guest": .bool(guest)])
+    }
+
+    /// All vCPUs stand still and no I/O is in flight.
+    package static let stop = QMPEvent(name: .stop, data: [:])
+
+    /// The vCPUs run, again or for the first time.
+    package static let resume = QMPEvent(name: .resume, data: [:])
+
+    /// The guest was asked to power off.
+    package static let powerdown = QMPEvent(name: .powerdown, data: [:])
+
+    /// The event as sent, without the line's end.
+    func json(at time: Timestamp) -> JSONValue {
+        [
+            "event": .string(name.rawValue),
+            "data": .object(data),
+            "timestamp": [
+                "seconds": JSONValue(time.seconds), "microseconds": JSONValue(time.microseconds),
+            ],
+        ]
+    }
+}

@@ -1,0 +1,158 @@
+/// What a session tells the connection that carries it.
+package protocol QMPSessionDelegate: AnyObject {
+    /// There may be output to take, or input that can now go on. Not called from within `process`.
+    func sessionNeedsService(_ session: QMPSession)
+}
+
+/// One client's conversation, without its socket: bytes go in, bytes come out.
+///
+/// Commands are answered one after another in the order they came. While one is unfinished the input behind it waits
+/// here, and once `inputRoom` is used up, in the socket. In the same way a client that does not read its answers is
+/// given no more of them: nothing a client does makes this grow.
+///
+/// Negotiation is taken as StratoVirt does: `qmp_capabilities` is welcome and not needed. Events flow from the first
+/// answer on; a client that negotiates finds none before it has, as QEMU's own client library demands.
+package final class QMPSession {
+    /// Bounds that keep a client's trouble its own.
+    package struct Limits: Sendable {
+        /// Bytes received and not yet processed.
+        package var input = 64 << 10
+        /// Bytes of output after which no further command is processed until the client reads.
+        package var output = 256 << 10
+        /// Events waiting; a further one pushes out the oldest.
+        package var events = 50
+        package var json = JSONLimits()
+
+        package init() {}
+    }
+
+    package weak var delegate: (any QMPSessionDelegate)?
+    private let version: QMPVersion
+    private let commands: CommandTable
+    private let machine: any MachineControl
+    private let limits: Limits
+
+    private var reader: JSONReader
+    private var input: [UInt8] = []
+    private var inputOffset = 0
+    private var output: [UInt8] = []
+    private var events: [JSONValue] = []
+    private var hasAnswered = false
+    private var isProcessing = false
+    private var serial: UInt64 = 0
+    private var pending: (serial: UInt64, id: JSONValue?)?
+
+    /// A session that has just begun: the greeting is its first output.
+    package init(
+        version: QMPVersion, commands: CommandTable, machine: any MachineControl, limits: Limits = Limits()
+    ) {
+        self.version = version
+        self.commands = commands
+        self.machine = machine
+        self.limits = limits
+        reader = JSONReader(limits: limits.json)
+        write(version.greeting)
+    }
+
+    // MARK: Input
+
+    /// How many bytes `receive` takes now.
+    package var inputRoom: Int { max(0, limits.input - (input.count - inputOffset)) }
+
+    /// Whether a command has been started and not been answered.
+    package var isBusy: Bool { pending != nil }
+
+    /// Takes bytes from the client, at most `inputRoom` of them; more are dropped.
+    package func receive(_ bytes: Span<UInt8>) {
+        if inputOffset == input.count {
+            // A client that once sent much and now idles holds on to little.
+            input.removeAll(keepingCapacity: input.capacity <= 4096)
+            inputOffset = 0
+        } else if inputOffset >= limits.input {
+            input.removeFirst(inputOffset)
+            inputOffset = 0
+        }
+        for index in 0..<min(bytes.count, inputRoom) { input.append(bytes[index]) }
+    }
+
+    /// Runs up to `limit` commands. Returns whether there is input left that could go on at once.
+    package func process(atMost limit: Int) -> Bool {
+        isProcessing = true
+        defer { isProcessing = false }
+        for _ in 0..<max(0, limit) {
+            guard canProcess, let outcome = reader.next(in: input.span, from: &inputOffset) else { break }
+            switch outcome {
+            case .value(let value): execute(value)
+            case .malformed(let error): respond(.failed(QMPError(error.description)), id: nil)
+            }
+        }
+        return canProcess
+    }
+
+    private var canProcess: Bool {
+        pending == nil && inputOffset < input.count && output.count < limits.output
+    }
+
+    private func execute(_ value: JSONValue) {
+        let id = value["id"]
+        do throws(QMPError) {
+            let request = try QMPRequest(value, commands: commands)
+            serial &+= 1
+            pending = (serial, id)
+            let call = CommandCall(
+                arguments: request.arguments, machine: machine, version: version, commands: commands,
+                reply: QMPReply(session: self, serial: serial))
+            let outcome = request.command.run(call)
+            if outcome != .later { finish(serial, outcome) }
+        } catch {
+            respond(.failed(error), id: id)
+        }
+    }
+
+    /// Answers the pending command, if it is still that one.
+    func finish(_ serial: UInt64, _ outcome: CommandOutcome) {
+        guard let pending, pending.serial == serial else { return }
+        self.pending = nil
+        respond(outcome, id: pending.id)
+        if !isProcessing { delegate?.sessionNeedsService(self) }
+    }
+
+    // MARK: Output
+
+    /// Whether `takeOutput` has anything to give.
+    package var hasOutput: Bool { !output.isEmpty || (hasAnswered && !events.isEmpty) }
+
+    /// Hands over what the client is to be sent next: answers, and behind them the events that waited.
+    package func takeOutput() -> [UInt8] {
+        if hasAnswered {
+            for event in events { write(event) }
+            events.removeAll(keepingCapacity: true)
+        }
+        defer { output = [] }
+        return output
+    }
+
+    /// Tells the client of an event.
+    package func post(_ event: QMPEvent, at time: QMPEvent.Timestamp) {
+        if events.count >= limits.events { events.removeFirst() }
+        events.append(event.json(at: time))
+        if hasAnswered && !isProcessing { delegate?.sessionNeedsService(self) }
+    }
+
+    private func respond(_ outcome: CommandOutcome, id: JSONValue?) {
+        var response = JSONObject()
+        switch outcome {
+        case .done(let value): response.append("return", value)
+        case .failed(let error): response.append("error", error.json)
+        case .later: return
+        }
+        if let id { response.append("id", id) }
+        write(.object(response))
+        hasAnswered = true
+    }
+
+    private func write(_ value: JSONValue) {
+        JSONWriter.write(value, to: &output)
+        output.append(contentsOf: [.carriageReturn, .newline])
+    }
+}

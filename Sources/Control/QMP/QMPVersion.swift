@@ -1,0 +1,21 @@
+/// Who the greeting and `query-version` say is speaking.
+///
+/// Clients read the numbers as QEMU's and refuse what is older than 5 (Kata Containers' govmm); StratoVirt says 5.0.1
+/// for the same reason. Our own name and version stand in `package`, which is free text.
+package struct QMPVersion: Equatable, Sendable {
+    package let package: String
+
+    package init(package: String) {
+        self.package = package
+    }
+
+    /// What `query-version` returns.
+    var json: JSONValue {
+        ["qemu": ["micro": 1, "minor": 0, "major": 5], "package": .string(package)]
+    }
+
+    /// What a client is sent when it connects, without the line's end. No capability is offered.
+    var greeting: JSONValue {
+        ["QMP": ["version": json, "capabilities": []]]
+    }
+}

@@ -1,0 +1,66 @@
+@testable import Control
+
+/// A machine that notes what it is asked and answers as told.
+final class FakeMachine: MachineControl {
+    var status = RunStatus.running
+    var name: String? = "vm"
+    var uuid: String? = "11111111-2222-3333-4444-555555555555"
+    var architecture = Architecture.x86_64
+    var machineTypes = [MachineType(name: "microvm", maximumCPUs: 254)]
+    var cpus = [CPUInfo(index: 0, threadID: 100), CPUInfo(index: 1, threadID: 101, core: 1)]
+    var ioThreads = [IOThreadInfo(id: "io1", threadID: 200)]
+    var characterDevices = [CharacterDeviceInfo(label: "serial0", filename: "pty:/dev/pts/3", isFrontendOpen: true)]
+    var blockDevices: [BlockDeviceInfo] = {
+        var disk = BlockDeviceInfo(id: "rootfs", deviceID: "blk0", file: "/img/root.ext4", size: 1 << 30)
+        disk.isReadOnly = true
+        disk.iops = 500
+        return [disk]
+    }()
+
+    /// Whether stop and cont wait in `replies` until the test completes them.
+    var defers = false
+    var replies: [QMPReply] = []
+    var calls: [String] = []
+    var refusal: QMPError?
+
+    func stop(_ reply: QMPReply) { answer("stop", reply) { self.status = .paused } }
+    func resume(_ reply: QMPReply) { answer("cont", reply) { self.status = .running } }
+    func quit() { calls.append("quit") }
+    func powerDown() throws(QMPError) { try simple("system_powerdown") }
+    func reset() throws(QMPError) { try simple("system_reset") }
+
+    private func simple(_ call: String) throws(QMPError) {
+        calls.append(call)
+        if let refusal { throw refusal }
+    }
+
+    private func answer(_ call: String, _ reply: QMPReply, _ act: () -> Void) {
+        calls.append(call)
+        act()
+        if defers { replies.append(reply) } else { reply.succeed() }
+    }
+}
+
+/// The version all tests greet with.
+let testVersion = QMPVersion(package: "apus-0.1.0")
+
+extension QMPSession {
+    static func forTest(_ machine: FakeMachine, limits: Limits = Limits()) -> QMPSession {
+        QMPSession(version: testVersion, commands: .standard, machine: machine, limits: limits)
+    }
+
+    func receive(_ text: String) {
+        receive(Array(text.utf8).span)
+    }
+
+    func takeText() -> String {
+        String(decoding: takeOutput(), as: UTF8.self)
+    }
+
+    /// What comes back for `text`, all of it processed.
+    func exchange(_ text: String) -> String {
+        receive(text)
+        while process(atMost: 16) {}
+        return takeText()
+    }
+}
