@@ -1,0 +1,64 @@
+/// Variadic system calls and function-like macros as plain functions.
+#ifndef CHOST_SYSTEM_SHIMS_H
+#define CHOST_SYSTEM_SHIMS_H
+
+static inline int host_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+static inline int host_fcntl(int fd, int command, long argument) { return fcntl(fd, command, argument); }
+static inline int host_fcntl_lock(int fd, int command, struct flock *lock) { return fcntl(fd, command, lock); }
+static inline int host_ioctl(int fd, unsigned long request, unsigned long argument) {
+    return ioctl(fd, request, argument);
+}
+static inline int host_ioctl_pointer(int fd, unsigned long request, void *argument) {
+    return ioctl(fd, request, argument);
+}
+static inline int host_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
+    return prctl(option, a, b, c, d);
+}
+static inline long host_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+    return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
+}
+static inline pid_t host_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+
+// GNU extensions: declared here, since this header is read without _GNU_SOURCE, as Swift's own view of libc is.
+int host_memfd_create(const char *name);
+int host_available_cpus(void);
+const char *host_strerror(int number);
+
+static inline int host_wifexited(int status) { return WIFEXITED(status); }
+static inline int host_wexitstatus(int status) { return WEXITSTATUS(status); }
+
+static inline int host_sigrtmin(void) { return SIGRTMIN; }
+
+/// Installs a handler that does nothing, without SA_RESTART: the signal's only use is to end a blocking call.
+int host_install_empty_handler(int signal);
+
+/// The descriptors of one control message, at most `capacity`; returns how many there were.
+int host_received_descriptors(const struct msghdr *message, int *descriptors, int capacity);
+
+static const unsigned long HOST_BLKGETSIZE64 = BLKGETSIZE64;
+static const unsigned long HOST_BLKSSZGET = BLKSSZGET;
+static const unsigned long HOST_BLKPBSZGET = BLKPBSZGET;
+static const unsigned long HOST_TIOCGPTN = TIOCGPTN;
+static const unsigned long HOST_TUNSETIFF = TUNSETIFF;
+static const unsigned long HOST_TUNSETOFFLOAD = TUNSETOFFLOAD;
+static const unsigned long HOST_TUNSETVNETHDRSZ = TUNSETVNETHDRSZ;
+static const unsigned long HOST_TUNGETFEATURES = TUNGETFEATURES;
+static const unsigned long HOST_TUNGETIFF = TUNGETIFF;
+
+static const unsigned long HOST_VHOST_GET_FEATURES = VHOST_GET_FEATURES;
+static const unsigned long HOST_VHOST_SET_FEATURES = VHOST_SET_FEATURES;
+static const unsigned long HOST_VHOST_SET_OWNER = VHOST_SET_OWNER;
+static const unsigned long HOST_VHOST_RESET_OWNER = VHOST_RESET_OWNER;
+static const unsigned long HOST_VHOST_SET_MEM_TABLE = VHOST_SET_MEM_TABLE;
+static const unsigned long HOST_VHOST_SET_VRING_NUM = VHOST_SET_VRING_NUM;
+static const unsigned long HOST_VHOST_SET_VRING_ADDR = VHOST_SET_VRING_ADDR;
+static const unsigned long HOST_VHOST_SET_VRING_BASE = VHOST_SET_VRING_BASE;
+static const unsigned long HOST_VHOST_GET_VRING_BASE = VHOST_GET_VRING_BASE;
+static const unsigned long HOST_VHOST_SET_VRING_KICK = VHOST_SET_VRING_KICK;
+static const unsigned long HOST_VHOST_SET_VRING_CALL = VHOST_SET_VRING_CALL;
+static const unsigned long HOST_VHOST_SET_VRING_ERR = VHOST_SET_VRING_ERR;
+static const unsigned long HOST_VHOST_NET_SET_BACKEND = VHOST_NET_SET_BACKEND;
+static const unsigned long HOST_VHOST_VSOCK_SET_GUEST_CID = VHOST_VSOCK_SET_GUEST_CID;
+static const unsigned long HOST_VHOST_VSOCK_SET_RUNNING = VHOST_VSOCK_SET_RUNNING;
+
+#endif

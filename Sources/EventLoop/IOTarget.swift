@@ -1,0 +1,26 @@
+/// What owns operations: a device's worker, a listener, a session.
+///
+/// A target lives on one reactor and is only touched by its thread. While operations are in flight the reactor keeps
+/// it alive, and with it the memory they use.
+open class IOTarget {
+    /// Operations submitted and not yet completed.
+    public internal(set) final var operationsInFlight = 0
+    /// The target has asked to end: what it had in flight is being cancelled, and nothing new is taken.
+    public internal(set) final var isRetiring = false
+    final var isScheduled = false
+
+    public init() {}
+
+    /// One operation has ended.
+    ///
+    /// - Parameters:
+    ///   - tag: what `submit` was given.
+    ///   - result: the operation's result, or an `errno` value below zero.
+    open func complete(tag: UInt32, result: Int32) {}
+
+    /// Runs once at the end of a turn in which `Reactor.schedule` named this target.
+    open func endOfTurn() {}
+
+    /// Everything that was in flight has ended, after `Reactor.retire`.
+    open func retired() {}
+}

@@ -1,0 +1,94 @@
+import CHost
+import Glibc
+
+/// An open file description that this value owns and closes.
+package struct FileDescriptor: ~Copyable, Sendable {
+    /// The number the kernel knows it by; valid as long as this value lives.
+    package let rawValue: Int32
+
+    /// Takes over `rawValue`, which nobody else may close from now on.
+    package init(owning rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    deinit {
+        close(rawValue)
+    }
+
+    /// Gives the descriptor away without closing it.
+    package consuming func release() -> Int32 {
+        let rawValue = self.rawValue
+        discard self
+        return rawValue
+    }
+
+    /// A second descriptor of the same open file, closed on exec.
+    package func duplicate() throws(Errno) -> FileDescriptor {
+        FileDescriptor(owning: try checked { host_fcntl(rawValue, F_DUPFD_CLOEXEC, 3) })
+    }
+
+    /// Takes over a descriptor inherited from the parent process, and closes it on exec.
+    ///
+    /// - Throws: `EBADF` if no such descriptor is open, `EINVAL` for the standard three.
+    package static func inherited(_ number: Int32) throws(Errno) -> FileDescriptor {
+        guard number > 2 else { throw .invalidArgument }
+        _ = try checked { host_fcntl(number, F_SETFD, Int(FD_CLOEXEC)) }
+        return FileDescriptor(owning: number)
+    }
+}
+
+/// How to open a file.
+package struct OpenOptions: OptionSet, Sendable {
+    package let rawValue: Int32
+
+    package init(rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    package static let readOnly: OpenOptions = []
+    package static let writeOnly = OpenOptions(rawValue: O_WRONLY)
+    package static let readWrite = OpenOptions(rawValue: O_RDWR)
+    package static let append = OpenOptions(rawValue: O_APPEND)
+    package static let create = OpenOptions(rawValue: O_CREAT)
+    package static let exclusive = OpenOptions(rawValue: O_EXCL)
+    package static let truncate = OpenOptions(rawValue: O_TRUNC)
+    package static let nonBlocking = OpenOptions(rawValue: O_NONBLOCK)
+    package static let noControllingTerminal = OpenOptions(rawValue: O_NOCTTY)
+    package static let noFollow = OpenOptions(rawValue: O_NOFOLLOW)
+    package static let directory = OpenOptions(rawValue: O_DIRECTORY)
+    /// `O_DIRECT`: transfers bypass the page cache and must be aligned.
+    package static let direct = OpenOptions(rawValue: 0o40000)
+}
+
+extension FileDescriptor {
+    /// Opens `path`; the descriptor is closed on exec. `mode` holds for a file that is created.
+    package static func open(
+        _ path: String, _ options: OpenOptions, mode: UInt32 = 0o600
+    ) throws(Errno) -> FileDescriptor {
+        guard !path.utf8.contains(0) else { throw .invalidArgument }
+        return FileDescriptor(
+            owning: try checked { unsafe host_open(path, options.rawValue | O_CLOEXEC, mode) })
+    }
+
+    /// An anonymous file in memory.
+    package static func memory(name: String) throws(Errno) -> FileDescriptor {
+        FileDescriptor(owning: try checked { unsafe host_memfd_create(name) })
+    }
+
+    /// Sets or clears `O_NONBLOCK`.
+    package func setNonBlocking(_ on: Bool) throws(Errno) {
+        let flags = try checked { host_fcntl(rawValue, F_GETFL, 0) }
+        let wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK
+        if wanted != flags { _ = try checked { host_fcntl(rawValue, F_SETFL, Int(wanted)) } }
+    }
+}
+
+/// Removes the file at `path`.
+package func removeFile(_ path: String) throws(Errno) {
+    _ = try checked { unsafe unlink(path) }
+}
+
+/// Changes the permission bits of the file at `path`.
+package func changeMode(_ path: String, _ mode: UInt32) throws(Errno) {
+    _ = try checked { unsafe chmod(path, mode) }
+}

@@ -1,0 +1,217 @@
+import EventLoop
+import Host
+import Synchronization
+import Testing
+
+/// Remembers what completed, and may do more on each completion.
+private final class Recorder: IOTarget {
+    var completions: [(tag: UInt32, result: Int32)] = []
+    var turnsEnded = 0
+    var hasRetired = false
+    var onComplete: (() -> Void)?
+
+    override func complete(tag: UInt32, result: Int32) {
+        completions.append((tag, result))
+        onComplete?()
+    }
+
+    override func endOfTurn() { turnsEnded += 1 }
+
+    override func retired() { hasRetired = true }
+}
+
+@Suite struct ReactorTests {
+    @Test func readsWhatWasWritten() throws {
+        let reactor = try Reactor(name: "test")
+        let file = try FileDescriptor.memory(name: "test")
+        let source = IOBuffer(capacity: 4096)
+        source.all.fill(0x5a)
+        let destination = IOBuffer(capacity: 4096)
+        let recorder = Recorder()
+        for target in [IOFile(descriptor: file.rawValue), reactor.register(file.rawValue)] {
+            recorder.completions = []
+            reactor.submit(.write(target, source.all, at: 512), for: recorder, tag: 1)
+            while recorder.completions.count < 1 { reactor.turn(waiting: true) }
+            reactor.submit(.read(target, destination.all, at: 512), for: recorder, tag: 2)
+            while recorder.completions.count < 2 { reactor.turn(waiting: true) }
+            #expect(recorder.completions.map(\.tag) == [1, 2])
+            #expect(recorder.completions.map(\.result) == [4096, 4096])
+            #expect(destination.all.bytes == source.all.bytes)
+            destination.all.fill(0)
+        }
+    }
+
+    @Test func moreOperationsThanTheRingHoldsAllComplete() throws {
+        let reactor = try Reactor(name: "test", entries: 8)
+        let file = try FileDescriptor.open("/dev/null", .readWrite)
+        let buffer = IOBuffer(capacity: 16)
+        let recorder = Recorder()
+        for tag in 0..<20_000 as Range<UInt32> {
+            reactor.submit(.write(IOFile(descriptor: file.rawValue), buffer.all, at: 0), for: recorder, tag: tag)
+        }
+        while recorder.completions.count < 20_000 { reactor.turn(waiting: true) }
+        #expect(recorder.completions.allSatisfy { $0.result == 16 })
+        #expect(Set(recorder.completions.map(\.tag)).count == 20_000)
+        #expect(recorder.operationsInFlight == 0)
+    }
+
+    @Test func timeoutsFireInOrderAndCanBeCancelled() throws {
+        let reactor = try Reactor(name: "test")
+        let recorder = Recorder()
+        let now = Clock.monotonic
+        reactor.submit(.timeout(at: now + 20_000_000), for: recorder, tag: 2)
+        reactor.submit(.timeout(at: now + 5_000_000), for: recorder, tag: 1)
+        reactor.submit(.timeout(at: now + 3_600_000_000_000), for: recorder, tag: 3)
+        while recorder.completions.count < 2 { reactor.turn(waiting: true) }
+        #expect(recorder.completions.map(\.tag) == [1, 2])
+        #expect(Clock.monotonic >= now + 20_000_000)
+        reactor.cancel(tag: 3, of: recorder)
+        while recorder.completions.count < 3 { reactor.turn(waiting: true) }
+        #expect(recorder.completions.last?.result == -Errno.canceled.rawValue)
+    }
+
+    @Test func retiringCancelsWhatIsInFlightAndTakesNothingNew() throws {
+        let reactor = try Reactor(name: "test")
+        let event = try EventFD()
+        let buffer = IOBuffer(capacity: 8)
+        let recorder = Recorder()
+        let read = { Operation.read(IOFile(descriptor: event.rawValue), buffer.all, at: Operation.currentPosition) }
+        reactor.submit(read(), for: recorder)
+        reactor.submit(read(), for: recorder)
+        reactor.turn(waiting: false)
+        reactor.retire(recorder)
+        #expect(!recorder.hasRetired)
+        #expect(!reactor.submit(read(), for: recorder))
+        while !recorder.hasRetired { reactor.turn(waiting: true) }
+        #expect(recorder.completions.map(\.result) == [-Errno.canceled.rawValue, -Errno.canceled.rawValue])
+    }
+
+    @Test func aTargetInFlightOutlivesItsLastReference() throws {
+        let reactor = try Reactor(name: "test")
+        weak var seen: Recorder?
+        do {
+            let recorder = Recorder()
+            seen = recorder
+            reactor.submit(.timeout(at: Clock.monotonic + 1_000_000), for: recorder)
+        }
+        #expect(seen != nil)
+        while seen?.completions.isEmpty == true { reactor.turn(waiting: true) }
+        #expect(seen == nil)
+    }
+
+    @Test func messagesRunOnTheReactorInOrder() throws {
+        let reactor = try Reactor(name: "test")
+        let handle = reactor.handle
+        let order = Mutex<[Int]>([])
+        let sender = try HostThread(name: "sender") {
+            for index in 0..<1000 { handle.send { _ in order.withLock { $0.append(index) } } }
+            handle.send { $0.stop() }
+        }
+        reactor.run()
+        sender.join()
+        #expect(order.withLock { $0 } == Array(0..<1000))
+    }
+
+    @Test func scheduledTargetsEndTheTurnOnce() throws {
+        let reactor = try Reactor(name: "test")
+        let recorder = Recorder()
+        reactor.schedule(recorder)
+        reactor.schedule(recorder)
+        reactor.turn(waiting: false)
+        reactor.turn(waiting: false)
+        #expect(recorder.turnsEnded == 1)
+    }
+
+    @Test func signalsReachEventFDs() throws {
+        let reactor = try Reactor(name: "test")
+        let event = try EventFD()
+        reactor.signal(event.rawValue)
+        reactor.signal(event.rawValue)
+        reactor.turn(waiting: false)
+        #expect(event.take() == 2)
+    }
+}
+
+/// Adds up what vCPUs write, and answers reads with the sum.
+private final class Adder: AccessServer {
+    var sum: UInt64 = 0
+
+    override func serve(_ access: inout BusAccess) {
+        if access.isWrite { sum += access.value } else { access.value = sum }
+    }
+}
+
+@Suite struct ExitPortTests {
+    @Test(arguments: [false, true]) func accessesOfManyThreadsAreAllServed(spinning: Bool) throws {
+        let reactor = try Reactor(name: "test")
+        let handle = reactor.handle
+        let ports = (0..<4).map { ExitPort(index: $0, mayspin: spinning) }
+        let adder = Adder()
+        reactor.serve(ports, with: adder)
+        let running = Atomic<Int>(4)
+        var threads: [() -> Void] = []
+        for port in ports {
+            let thread = try HostThread(name: "vcpu") {
+                for _ in 0..<2000 {
+                    _ = port.forward(
+                        BusAccess(space: .ports, isWrite: true, size: 1, address: 0, value: 1), to: handle)
+                }
+                if running.wrappingSubtract(1, ordering: .relaxed).newValue == 0 { handle.send { $0.stop() } }
+            }
+            let number = Joiner(thread)
+            threads.append { number.join() }
+        }
+        reactor.run()
+        threads.forEach { $0() }
+        #expect(adder.sum == 8000)
+    }
+
+    @Test func aReadSeesWhatItsThreadPostedBefore() throws {
+        let reactor = try Reactor(name: "test")
+        let handle = reactor.handle
+        let port = ExitPort(index: 0, mayspin: true)
+        let adder = Adder()
+        reactor.serve([port], with: adder)
+        let mismatches = Atomic<Int>(0)
+        let thread = try HostThread(name: "vcpu") {
+            var sum: UInt64 = 0
+            for round in 0..<3000 as Range<UInt32> {
+                if handle.post(port: 0x3f8, size: 1, value: round & 0xff) { sum += UInt64(round & 0xff) }
+                if round % 7 == 0 {
+                    let seen = port.forward(
+                        BusAccess(space: .ports, isWrite: false, size: 8, address: 0), to: handle)
+                    if seen != sum { mismatches.wrappingAdd(1, ordering: .relaxed) }
+                }
+            }
+            handle.send { $0.stop() }
+        }
+        reactor.run()
+        thread.join()
+        #expect(mismatches.load(ordering: .relaxed) == 0)
+    }
+
+    @Test func postedWritesAreRefusedWhenFull() throws {
+        let reactor = try Reactor(name: "test")
+        var taken = 0
+        while reactor.handle.post(port: 1, size: 1, value: 1) { taken += 1 }
+        #expect(taken == 1024)
+        let adder = Adder()
+        reactor.serve([], with: adder)
+        reactor.turn(waiting: false)
+        #expect(adder.sum == 1024)
+        #expect(reactor.handle.post(port: 1, size: 1, value: 1))
+    }
+}
+
+/// Holds a thread until it is joined, since a closure cannot own one.
+private final class Joiner {
+    private var thread: HostThread?
+
+    init(_ thread: consuming HostThread) {
+        self.thread = consume thread
+    }
+
+    func join() {
+        thread.take()?.join()
+    }
+}
