@@ -82,7 +82,7 @@ extension DeviceSpec {
             throw DeviceType.error(unknown: name, option: list.option)
         }
         guard type.isSupported || includingLater else { throw .notSupportedYet(list.option, name) }
-        let rest = KeyValueList(option: "\(list.option) \(name)", pairs: list.removingFirst("driver"))
+        let rest = list.titled("\(list.option) \(name)", without: "driver")
         for pair in rest.pairs where ["bus", "addr", "multifunction"].contains(pair.key) {
             throw OptionError(
                 option: rest.option, offending: pair.key, problem: "\(quoted(pair.key)) is for PCI devices",

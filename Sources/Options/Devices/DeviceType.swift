@@ -3,50 +3,51 @@ struct DeviceType: Sendable {
     /// The type's name, its other names after it.
     let names: [String]
     let summary: String
-    /// Whether `-device` takes it already.
-    let isSupported: Bool
     let keys: [KeyDescription]
     let example: String
     let decode: @Sendable (KeyReader) throws(OptionError) -> DeviceSpec
+
+    /// Whether `-device` takes it already.
+    var isSupported: Bool { !names.contains(where: notYetSupported.contains) }
 }
 
 extension DeviceType {
-    /// Every type that has a spec. Supporting one more is a change of its `isSupported`.
+    /// Every type that has a spec.
     static let all = [
         DeviceType(
-            names: ["virtio-blk-device"], summary: "a disk (at most 6)", isSupported: true,
+            names: ["virtio-blk-device"], summary: "a disk (at most 6)",
             keys: BlockDeviceSpec.keys, example: "virtio-blk-device,drive=rootfs,id=disk0,iothread=io0"
         ) { (reader) throws(OptionError) in .block(try BlockDeviceSpec.decode(reader)) },
         DeviceType(
-            names: ["virtio-net-device"], summary: "a network card (at most 2)", isSupported: false,
+            names: ["virtio-net-device"], summary: "a network card (at most 2)",
             keys: NetworkDeviceSpec.keys, example: "virtio-net-device,netdev=net0,id=nic0,mac=52:54:00:12:34:56"
         ) { (reader) throws(OptionError) in .network(try NetworkDeviceSpec.decode(reader)) },
         DeviceType(
             names: ["vhost-vsock-device", "virtio-vsock-device"], summary: "sockets between host and guest",
-            isSupported: false, keys: VsockDeviceSpec.keys, example: "vhost-vsock-device,id=vsock0,guest-cid=3"
+            keys: VsockDeviceSpec.keys, example: "vhost-vsock-device,id=vsock0,guest-cid=3"
         ) { (reader) throws(OptionError) in .vsock(try VsockDeviceSpec.decode(reader)) },
         DeviceType(
-            names: ["virtio-serial-device"], summary: "the bus of consoles and ports (at most 1)", isSupported: false,
+            names: ["virtio-serial-device"], summary: "the bus of consoles and ports (at most 1)",
             keys: SerialBusSpec.keys, example: "virtio-serial-device,id=virtio-serial0"
         ) { (reader) throws(OptionError) in .serialBus(try SerialBusSpec.decode(reader)) },
         DeviceType(
-            names: ["virtconsole"], summary: "a console, hvc0, on the serial bus (at most 1)", isSupported: false,
+            names: ["virtconsole"], summary: "a console, hvc0, on the serial bus (at most 1)",
             keys: SerialPortSpec.keys, example: "virtconsole,chardev=console0,id=hvc0"
         ) { (reader) throws(OptionError) in .console(try SerialPortSpec.decode(reader, isConsole: true)) },
         DeviceType(
-            names: ["virtserialport"], summary: "a port for programs, on the serial bus", isSupported: false,
+            names: ["virtserialport"], summary: "a port for programs, on the serial bus",
             keys: SerialPortSpec.keys, example: "virtserialport,chardev=agent0,id=port1,nr=1"
         ) { (reader) throws(OptionError) in .serialPort(try SerialPortSpec.decode(reader, isConsole: false)) },
         DeviceType(
-            names: ["virtio-rng-device"], summary: "a source of entropy", isSupported: false,
+            names: ["virtio-rng-device"], summary: "a source of entropy",
             keys: EntropyDeviceSpec.keys, example: "virtio-rng-device,rng=objrng0,id=rng0"
         ) { (reader) throws(OptionError) in .entropy(try EntropyDeviceSpec.decode(reader)) },
         DeviceType(
             names: ["virtio-balloon-device"], summary: "takes memory from the guest and returns it (at most 1)",
-            isSupported: false, keys: BalloonDeviceSpec.keys, example: "virtio-balloon-device,deflate-on-oom=true"
+            keys: BalloonDeviceSpec.keys, example: "virtio-balloon-device,deflate-on-oom=true"
         ) { (reader) throws(OptionError) in .balloon(try BalloonDeviceSpec.decode(reader)) },
         DeviceType(
-            names: ["vhost-user-fs-device"], summary: "a shared directory, served by virtiofsd", isSupported: false,
+            names: ["vhost-user-fs-device"], summary: "a shared directory, served by virtiofsd",
             keys: FileSystemDeviceSpec.keys, example: "vhost-user-fs-device,chardev=fs0,tag=shared,id=fs0"
         ) { (reader) throws(OptionError) in .fileSystem(try FileSystemDeviceSpec.decode(reader)) },
     ]

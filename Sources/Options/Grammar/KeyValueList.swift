@@ -20,11 +20,14 @@ package struct KeyValueList: Equatable, Sendable {
     /// The key that a bare first word belongs to: `type` for `-machine microvm`. Errors about it don't repeat it.
     package let firstKey: String?
     package let pairs: [KeyValue]
+    /// How a QMP client writes the keys that it writes otherwise; nil for a command line.
+    let spellings: [String: String]?
 
-    package init(option: String, firstKey: String? = nil, pairs: [KeyValue]) {
+    package init(option: String, firstKey: String? = nil, pairs: [KeyValue], spellings: [String: String]? = nil) {
         self.option = option
         self.firstKey = firstKey
         self.pairs = pairs
+        self.spellings = spellings
     }
 
     /// Splits `word,key=value,flag` at its commas and each piece at its equals sign.
@@ -65,16 +68,19 @@ package struct KeyValueList: Equatable, Sendable {
         pairs.first { $0.key == key }?.value
     }
 
-    /// The same list under another heading, once the type is known: `-device virtio-blk-device`.
-    func titled(_ option: String) -> KeyValueList {
-        KeyValueList(option: option, firstKey: firstKey, pairs: pairs)
+    /// The same list under another heading, once the type is known, and without the first pair of the key that told
+    /// it. A second one stays, to be found out.
+    func titled(_ option: String, without key: String? = nil) -> KeyValueList {
+        var rest = pairs
+        if let index = pairs.firstIndex(where: { $0.key == key }) { rest.remove(at: index) }
+        return KeyValueList(option: option, firstKey: key == nil ? firstKey : nil, pairs: rest, spellings: spellings)
     }
 
-    /// The pairs but for the first one of `key`, which the caller has read. A second one stays, to be found out.
-    func removingFirst(_ key: String) -> [KeyValue] {
-        guard let index = pairs.firstIndex(where: { $0.key == key }) else { return pairs }
-        return Array(pairs[..<index] + pairs[(index + 1)...])
-    }
+    /// The key as the user writes it.
+    func spelling(of key: String) -> String { spellings?[key] ?? key }
+
+    /// What to write in place of what is missing; nil for QMP, where a message names the member only.
+    func advice(_ text: String) -> String? { spellings == nil ? text : nil }
 }
 
 extension UInt8 {

@@ -13,11 +13,14 @@ package struct KeyDescription: Equatable, Sendable {
     }
 
     package let name: String
-    /// How help writes the value: `on|off`, `N`, `PATH`.
+    /// How help writes the value: `on|off`, `N`, `PATH`; empty for a bare word.
     package let placeholder: String
     package let presence: Presence
     /// One line for help.
     package let summary: String
+
+    /// Whether it is a bare word.
+    package var isFlag: Bool { presence == .flag || presence == .requiredFlag }
 }
 
 /// One key of an option: its name, its type, what it means. The same table row decodes the key, explains a mistake in
@@ -25,6 +28,8 @@ package struct KeyDescription: Equatable, Sendable {
 struct OptionKey<Value: Sendable>: Sendable {
     let description: KeyDescription
     let type: ValueType<Value>
+
+    var name: String { description.name }
 
     init(_ name: String, _ type: ValueType<Value>, _ presence: KeyDescription.Presence, _ summary: String) {
         description = KeyDescription(
@@ -58,20 +63,19 @@ struct KeyReader {
             guard let key = keys.first(where: { $0.name == pair.key }) else {
                 throw list.unknownKey(pair.key, known: keys.map(\.name))
             }
-            let isFlag = key.presence == .flag || key.presence == .requiredFlag
-            if isFlag, let value = pair.value {
+            let name = quoted(list.spelling(of: key.name))
+            if key.isFlag, let value = pair.value {
                 throw OptionError(
-                    option: list.option, offending: value, problem: "\(quoted(key.name)) takes no value",
-                    remedy: "write just \(key.name)")
+                    option: list.option, offending: value, problem: "\(name) takes no value",
+                    remedy: list.advice("write just \(key.name)"))
             }
-            if !isFlag, pair.value == nil {
+            if !key.isFlag, pair.value == nil {
                 throw OptionError(
-                    option: list.option, offending: pair.key, problem: "\(quoted(key.name)) needs a value",
-                    remedy: "write \(key.name)=\(key.placeholder)")
+                    option: list.option, offending: pair.key, problem: "\(name) needs a value",
+                    remedy: list.advice("write \(key.name)=\(key.placeholder)"))
             }
             guard values.updateValue(pair, forKey: pair.key) == nil else {
-                throw OptionError(
-                    option: list.option, offending: pair.key, problem: "\(quoted(pair.key)) is given twice")
+                throw OptionError(option: list.option, offending: pair.key, problem: "\(name) is given twice")
             }
         }
         self.list = list
@@ -82,64 +86,57 @@ struct KeyReader {
     var option: String { list.option }
 
     /// Whether the key was written.
-    func has<Value>(_ key: OptionKey<Value>) -> Bool { values[key.description.name] != nil }
+    func has<Value>(_ key: OptionKey<Value>) -> Bool { values[key.name] != nil }
 
     /// The value, or the key's standard one. Throws an error if it is missing or not of the key's type.
     func value<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value {
         if let value = try optional(key) { return value }
-        switch key.description.presence {
-        case .standard(let text): return try parse(text, as: key)
-        case .requiredFlag:
-            throw OptionError(
-                option: list.option, problem: "\(quoted(key.description.name)) is missing",
-                remedy: "add the word \(key.description.name)")
-        default:
-            throw OptionError(
-                option: list.option, problem: "\(quoted(key.description.name)) is missing",
-                remedy: "write \(key.description.name)=\(key.description.placeholder)")
-        }
+        if case .standard(let text) = key.description.presence { return try parse(text, as: key) }
+        throw missing(key)
     }
 
     /// The value, or nil if it was not given. Throws an error if it is not of the key's type.
     func optional<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value? {
-        guard let text = values[key.description.name]?.value else { return nil }
+        guard let text = values[key.name]?.value else { return nil }
         return try parse(text, as: key)
     }
 
     /// Whether the word is there. Throws an error if it must be and is not.
     func flag(_ key: OptionKey<Bool>) throws(OptionError) -> Bool {
-        if has(key) { return true }
-        if key.description.presence == .requiredFlag { return try value(key) }
-        return false
+        guard has(key) || key.description.presence != .requiredFlag else { throw missing(key) }
+        return has(key)
     }
 
-    /// An error about the value that was given for `key`.
-    func error<Value>(_ key: OptionKey<Value>, _ problem: String, remedy: String? = nil) -> OptionError {
-        let offending = values[key.description.name]?.value
-        let subject = offending.map { "\(key.description.name)=\(quoted($0)) " } ?? "\(key.description.name) "
+    /// The error for a key that must be there.
+    func missing<Value>(_ key: OptionKey<Value>) -> OptionError {
+        let example = key.description.isFlag ? key.name : "\(key.name)=\(key.description.placeholder)"
         return OptionError(
-            option: list.option, offending: offending, problem: subject + problem, remedy: remedy)
+            option: list.option, problem: "\(quoted(list.spelling(of: key.name))) is missing",
+            remedy: list.advice("write \(example)"))
+    }
+
+    /// An error about the value that was given for `key`, which the problem goes on from.
+    func error<Value>(_ key: OptionKey<Value>, _ problem: String, remedy: String? = nil) -> OptionError {
+        let name = list.spelling(of: key.name)
+        let offending = values[key.name]?.value
+        let subject = offending.map { key.name == list.firstKey ? quoted($0) : "\(name): \(quoted($0))" } ?? name
+        return OptionError(
+            option: list.option, offending: offending, problem: "\(subject) \(problem)", remedy: remedy)
     }
 
     private func parse<Value>(_ text: String, as key: OptionKey<Value>) throws(OptionError) -> Value {
         if let value = key.type.parse(text) { return value }
-        let name = key.description.name
-        let subject = name == list.firstKey ? quoted(text) : "\(name): \(quoted(text))"
-        throw OptionError(
-            option: list.option, offending: text, problem: "\(subject) is not \(key.type.expectation)")
+        throw error(key, "is not \(key.type.expectation)")
     }
 }
 
 extension KeyValueList {
     /// The error for a key that the option does not have.
-    fileprivate func unknownKey(_ key: String, known: [String]) -> OptionError {
-        let remedy: String
-        if let near = nearest(to: key, among: known) {
-            remedy = "did you mean \(quoted(near))?"
-        } else {
-            remedy = "known keys: \(known.joined(separator: ", "))"
-        }
-        return OptionError(
-            option: option, offending: key, problem: "\(quoted(key)) is not a key of this option", remedy: remedy)
+    func unknownKey(_ key: String, known: [String]) -> OptionError {
+        let known = known.map { spelling(of: $0) }
+        let remedy =
+            nearest(to: key, among: known).map { "did you mean \(quoted($0))?" }
+            ?? "known keys: \(known.joined(separator: ", "))"
+        return OptionError(option: option, offending: key, problem: "unknown key \(quoted(key))", remedy: remedy)
     }
 }

@@ -41,8 +41,10 @@ package struct LaunchOptions: Equatable, Sendable {
     package let devices: [DeviceSpec]
     /// Nil if there is no serial port.
     package let serial: SerialSpec?
-    /// `-qmp`, then `-mon`; at least one.
-    package let monitors: [QMPSpec]
+    /// `-qmp`. There is at least one of this and `monitor`.
+    package let qmp: QMPSpec?
+    /// `-mon`. Its chardev, one of `chardevs`, serves nothing else.
+    package let monitor: MonitorSpec?
     package let log: Log
     package let isDaemon: Bool
     /// Where to write the process id; there is none unless `isDaemon`.
@@ -59,6 +61,15 @@ extension LaunchOptions {
         case .chardev(let id): chardev(id)?.backend
         case nil: nil
         }
+    }
+
+    /// Where to listen for QMP clients: `-qmp`, then `-mon`; at least one.
+    package var monitors: [QMPSpec] {
+        var monitors = [qmp].compactMap(\.self)
+        if let monitor, case .socket(let socket)? = chardev(monitor.chardev)?.backend {
+            monitors.append(QMPSpec(endpoint: socket.endpoint, iothread: nil))
+        }
+        return monitors
     }
 
     /// The iothreads, at most 8.

@@ -106,7 +106,7 @@ extension CharacterBackend {
         case (let path?, nil, nil): endpoint = .unix(path: path)
         case (nil, let host, let port?): endpoint = .tcp(host: host ?? .any, port: port)
         case (nil, _?, nil):
-            throw OptionError(option: reader.option, problem: "\"port\" is missing", remedy: "write port=N")
+            throw reader.missing(Keys.port)
         case (nil, nil, nil):
             throw OptionError(
                 option: reader.option, problem: "\"path\" is missing",

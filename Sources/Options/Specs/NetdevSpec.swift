@@ -93,8 +93,7 @@ extension NetdevSpec {
             if reader.has(Keys.ifname) { throw reader.error(Keys.ifname, "belongs to tap") }
             if !descriptors.isEmpty { throw reader.error(reader.has(Keys.fd) ? Keys.fd : Keys.fds, "belongs to tap") }
             guard let socket = try reader.optional(Keys.chardev) else {
-                throw OptionError(
-                    option: list.option, problem: "\"chardev\" is missing", remedy: "write chardev=ID of a socket")
+                throw reader.missing(Keys.chardev)
             }
             return NetdevSpec(id: id, backend: .vhostUser(chardev: socket), queuePairs: pairs)
         }

@@ -60,21 +60,22 @@ package struct MemoryBackendSpec: Equatable, Sendable {
 struct ObjectType: Sendable {
     let name: String
     let summary: String
-    /// Whether `-object` takes it already.
-    let isSupported: Bool
     let keys: [KeyDescription]
     let decode: @Sendable (KeyReader) throws(OptionError) -> ObjectSpec
+
+    /// Whether `-object` takes it already.
+    var isSupported: Bool { !notYetSupported.contains(name) }
 }
 
 extension ObjectSpec {
-    /// Every type that has a spec. Supporting one more is a change of its `isSupported`.
+    /// Every type that has a spec.
     static let types: [ObjectType] = [
         ObjectType(
             name: "iothread", summary: "a thread of its own for disks and network cards (at most 8)",
-            isSupported: true, keys: IOThreadSpec.keys
+            keys: IOThreadSpec.keys
         ) { (reader) throws(OptionError) in .ioThread(try IOThreadSpec.decode(reader)) },
         ObjectType(
-            name: "rng-random", summary: "a source of entropy for virtio-rng-device", isSupported: false,
+            name: "rng-random", summary: "a source of entropy for virtio-rng-device",
             keys: RandomSpec.keys
         ) { (reader) throws(OptionError) in .random(try RandomSpec.decode(reader)) },
         memoryType(.ram, summary: "anonymous memory"),
@@ -86,7 +87,7 @@ extension ObjectSpec {
     private static let laterTypes = ["tls-creds-x509", "authz-simple"]
 
     private static func memoryType(_ kind: MemoryBackendSpec.Kind, summary: String) -> ObjectType {
-        ObjectType(name: kind.rawValue, summary: summary, isSupported: false, keys: MemoryBackendSpec.keys) {
+        ObjectType(name: kind.rawValue, summary: summary, keys: MemoryBackendSpec.keys) {
             (reader) throws(OptionError) in .memory(try MemoryBackendSpec.decode(reader, kind: kind))
         }
     }
@@ -116,8 +117,7 @@ extension ObjectSpec {
                 remedy: "there is \(alternatives(types.filter(\.isSupported).map(\.name)))")
         }
         guard type.isSupported || includingLater else { throw .notSupportedYet(list.option, name) }
-        let rest = KeyValueList(
-            option: "\(list.option) \(name)", pairs: list.removingFirst("qom-type"))
+        let rest = list.titled("\(list.option) \(name)", without: "qom-type")
         return try type.decode(KeyReader(rest, keys: type.keys))
     }
 }
@@ -178,7 +178,7 @@ extension MemoryBackendSpec {
         guard size % 4096 == 0 else { throw reader.error(Keys.size, "is not a multiple of 4K") }
         let path = try reader.optional(Keys.memPath)
         if kind == .file, path == nil {
-            throw OptionError(option: reader.option, problem: "\"mem-path\" is missing", remedy: "write mem-path=PATH")
+            throw reader.missing(Keys.memPath)
         }
         if kind != .file, path != nil {
             throw reader.error(Keys.memPath, "belongs to memory-backend-file")

@@ -1,0 +1,125 @@
+/// The checks of everything that characters pass through: chardevs, the serial port, consoles and vhost-user sockets.
+extension LaunchOptions {
+    func checkCharacters() throws(OptionError) {
+        var uses = References(to: "-chardev", chardevs.map(\.id))
+        if let monitor { try uses.use(monitor.chardev, in: "-mon", key: "chardev") }
+        switch serial {
+        case .chardev(let id)?:
+            try uses.use(id, in: "-serial", key: "chardev")
+            try checkServer(id, in: "-serial")
+        case .backend(.socket(let socket))?: try Self.checkServer(socket, in: "-serial")
+        default: break
+        }
+        for device in devices {
+            let option = "-device \(device.type)"
+            switch device {
+            case .console(let port), .serialPort(let port):
+                try uses.use(port.chardev, in: option, key: "chardev")
+                try checkServer(port.chardev, in: option)
+            case .fileSystem(let device):
+                try uses.use(device.chardev, in: option, key: "chardev")
+                try checkFileSystem(device, in: option)
+            default: break
+            }
+        }
+        for netdev in netdevs {
+            guard case .vhostUser(let id) = netdev.backend else { continue }
+            try uses.use(id, in: "-netdev vhost-user", key: "chardev")
+            try checkClient(id, in: "-netdev vhost-user")
+        }
+        try checkTerminal()
+    }
+
+    private func checkTerminal() throws(OptionError) {
+        var users = chardevs.filter { $0.backend == .stdio }.map { "-chardev \(quoted($0.id))" }
+        if serial == .backend(.stdio) { users.append("-serial") }
+        if users.count > 1 {
+            throw OptionError(
+                option: users[1], offending: "stdio", problem: "stdio is in use by \(users[0])",
+                remedy: "one serial port or chardev can have it")
+        }
+        if isDaemon, let user = users.first {
+            throw OptionError(
+                option: user, offending: "stdio", problem: "stdio cannot be used with -daemonize",
+                remedy: "use a pty, file or socket")
+        }
+    }
+
+    /// A socket behind a console must be one that guests can start without.
+    func checkServer(_ id: String, in option: String) throws(OptionError) {
+        guard case .socket(let socket)? = chardev(id)?.backend else { return }
+        try Self.checkServer(socket, in: option)
+    }
+
+    private static func checkServer(_ socket: SocketSpec, in option: String) throws(OptionError) {
+        guard !(socket.isServer && socket.isNoWait) else { return }
+        throw OptionError(
+            option: option, offending: socket.endpoint.description,
+            problem: "socket \(quoted(socket.endpoint.description)) lacks \(socket.isServer ? "nowait" : "server")",
+            remedy: "add server,nowait")
+    }
+
+    /// A vhost-user back end is one that apus connects to.
+    private func checkClient(_ id: String, in option: String) throws(OptionError) {
+        guard case .socket(let socket)? = chardev(id)?.backend, case .unix = socket.endpoint, !socket.isServer,
+            !socket.isNoWait
+        else {
+            throw OptionError(
+                option: option, offending: id,
+                problem: "chardev \(quoted(id)) is not a Unix socket without server and nowait")
+        }
+    }
+
+    /// `server,nowait` on virtiofsd's chardev is tolerated: Kata writes it.
+    private func checkFileSystem(_ device: FileSystemDeviceSpec, in option: String) throws(OptionError) {
+        guard case .socket(let socket)? = chardev(device.chardev)?.backend, case .unix = socket.endpoint else {
+            throw OptionError(
+                option: option, offending: device.chardev,
+                problem: "chardev \(quoted(device.chardev)) is not a Unix socket",
+                remedy: "give the id of a -chardev socket,path=PATH")
+        }
+        guard machine.sharesMemory else {
+            throw OptionError(
+                option: option, problem: "virtiofsd needs to share the guest's memory",
+                remedy: "write -machine microvm,mem-share=on")
+        }
+    }
+
+    /// Ports need a bus with room for them, and numbers of their own.
+    func checkSerialBus() throws(OptionError) {
+        let ports: [(option: String, port: SerialPortSpec)] = devices.compactMap { device in
+            switch device {
+            case .console(let port), .serialPort(let port): ("-device \(device.type)", port)
+            default: nil
+            }
+        }
+        guard let first = ports.first else { return }
+        var room: Int?
+        for case .serialBus(let bus) in devices { room = bus.maximumPorts }
+        guard let room else {
+            throw OptionError(
+                option: first.option, problem: "there is no serial bus for it",
+                remedy: "add -device virtio-serial-device")
+        }
+        var numbers: Set<Int> = []
+        for (option, port) in ports {
+            guard let number = port.number else { continue }
+            guard number < room else {
+                throw OptionError(
+                    option: option, offending: String(number), problem: "nr=\(number) is beyond max-ports=\(room)",
+                    remedy: "numbers go from 0 to \(room - 1)")
+            }
+            guard numbers.insert(number).inserted else {
+                throw OptionError(
+                    option: option, offending: String(number), problem: "nr=\(number) is the number of two ports")
+            }
+        }
+        // Port 0 is for a console only.
+        let places = ports.contains { $0.option == "-device virtconsole" } ? room : room - 1
+        guard ports.count <= places else {
+            throw OptionError(
+                option: first.option, offending: String(ports.count),
+                problem: "there are \(ports.count) ports", remedy: "max-ports=\(room) has room for \(places)")
+        }
+    }
+}

@@ -1,0 +1,151 @@
+/// What can be told only when all options are known: limits of the whole machine, and that what refers to something
+/// finds it. The order of the checks is fixed, so that the same mistakes always give the same message.
+extension LaunchOptions {
+    /// The limits of a MicroVm.
+    package enum Limits {
+        /// Disks, those plugged later among them.
+        package static let disks = 6
+        /// Network cards, those plugged later among them.
+        package static let networkCards = 2
+        /// MMIO devices that the MP table has interrupt lines for.
+        package static let transports = 11
+        package static let iothreads = 8
+    }
+
+    /// Throws an error for the first check that fails.
+    func check() throws(OptionError) {
+        try checkProcess()
+        try checkControl()
+        try checkRoot()
+        try checkIdentities()
+        try checkCounts()
+        try checkDrives()
+        try checkNetdevs()
+        try checkIOThreads()
+        try checkEntropy()
+        try checkCharacters()
+        try checkSerialBus()
+    }
+
+    private func checkProcess() throws(OptionError) {
+        if pidfile != nil, !isDaemon {
+            throw OptionError(option: "-pidfile", offending: pidfile, problem: "it needs -daemonize")
+        }
+    }
+
+    private func checkControl() throws(OptionError) {
+        guard qmp != nil || monitor != nil else {
+            throw OptionError(
+                option: "-qmp", problem: "the option is missing",
+                remedy: "write -qmp unix:PATH,server,nowait or give -mon with a socket -chardev")
+        }
+        guard let id = monitor?.chardev else { return }
+        guard let chardev = chardev(id) else {
+            throw .noSuch("-chardev", id, in: "-mon", key: "chardev", known: chardevs.map(\.id))
+        }
+        guard case .socket = chardev.backend else {
+            throw OptionError(
+                option: "-mon", offending: id, problem: "chardev \(quoted(id)) is not a socket",
+                remedy: "give the id of a -chardev socket,path=PATH,server,nowait")
+        }
+        try checkServer(id, in: "-mon")
+    }
+
+    private func checkRoot() throws(OptionError) {
+        if initrd == nil, drives.isEmpty, chardevs.isEmpty {
+            throw OptionError(
+                option: "-drive", problem: "there is nothing to start from",
+                remedy: "give -initrd PATH, or -drive with -device virtio-blk-device")
+        }
+    }
+
+    // MARK: - Names and numbers
+
+    private func checkIdentities() throws(OptionError) {
+        try Self.checkUnique(drives.map(\.id), option: "-drive")
+        try Self.checkUnique(objects.map(\.id), option: "-object")
+        try Self.checkUnique(netdevs.map(\.id), option: "-netdev")
+        try Self.checkUnique(chardevs.map(\.id), option: "-chardev")
+        try Self.checkUnique(devices.compactMap(\.id), option: "-device")
+    }
+
+    private static func checkUnique(_ ids: [String], option: String) throws(OptionError) {
+        var seen: Set<String> = []
+        for id in ids where !seen.insert(id).inserted {
+            throw OptionError(option: option, offending: id, problem: "id \(quoted(id)) is given twice")
+        }
+    }
+
+    private func checkCounts() throws(OptionError) {
+        try checkCount(iothreads.count, 0...Limits.iothreads, "-object iothread", "iothreads")
+        try checkCount(count("virtio-blk-device"), 0...Limits.disks, "-device virtio-blk-device", "disks")
+        try checkCount(
+            count("virtio-net-device"), 0...Limits.networkCards, "-device virtio-net-device", "network cards")
+        for type in ["virtio-serial-device", "virtconsole", "virtio-balloon-device"] {
+            try checkCount(count(type), 0...1, "-device \(type)", "of it")
+        }
+        try checkCount(devices.count(where: \.hasTransport), 0...Limits.transports, "-device", "devices on MMIO")
+    }
+
+    private func count(_ type: String) -> Int { devices.count { $0.type == type } }
+
+    private func checkCount(
+        _ count: Int, _ limit: ClosedRange<Int>, _ option: String, _ noun: String
+    ) throws(OptionError) {
+        guard !limit.contains(count) else { return }
+        throw OptionError(
+            option: option, offending: String(count), problem: "there are \(count) \(noun)",
+            remedy: "a MicroVm has at most \(limit.upperBound)")
+    }
+
+    // MARK: - References
+
+    private func checkDrives() throws(OptionError) {
+        var uses = References(to: "-drive", drives.map(\.id))
+        for case .block(let disk) in devices {
+            try uses.use(disk.drive, in: "-device virtio-blk-device", key: "drive")
+        }
+        var writers: [String: Bool] = [:]
+        for drive in drives {
+            if let other = writers[drive.file], other || !drive.isReadOnly {
+                throw OptionError(
+                    option: "-drive", offending: drive.file,
+                    problem: "\(quoted(drive.file)) is the file of two drives",
+                    remedy: "that is possible only if both are readonly=on")
+            }
+            writers[drive.file] = !drive.isReadOnly
+        }
+    }
+
+    private func checkNetdevs() throws(OptionError) {
+        var uses = References(to: "-netdev", netdevs.map(\.id))
+        for case .network(let card) in devices {
+            let option = "-device virtio-net-device"
+            try uses.use(card.netdev, in: option, key: "netdev")
+            if let netdev = netdev(card.netdev), netdev.queuePairs > 1, !card.isMultiqueue {
+                throw OptionError(
+                    option: option, offending: card.netdev,
+                    problem: "netdev \(quoted(card.netdev)) has \(netdev.queuePairs) pairs of queues",
+                    remedy: "add mq=on")
+            }
+        }
+    }
+
+    private func checkIOThreads() throws(OptionError) {
+        let known = Set(iothreads.map(\.id))
+        let named =
+            monitors.compactMap { spec in spec.iothread.map { ("-qmp", $0) } }
+            + devices.flatMap { device in device.iothreads.map { ("-device \(device.type)", $0) } }
+        for (option, id) in named where !known.contains(id) {
+            throw .noSuch("-object iothread", id, in: option, key: "iothread", known: iothreads.map(\.id))
+        }
+    }
+
+    private func checkEntropy() throws(OptionError) {
+        var uses = References(
+            to: "-object rng-random", objects.compactMap { if case .random(let spec) = $0 { spec.id } else { nil } })
+        for case .entropy(let device) in devices {
+            try uses.use(device.source, in: "-device virtio-rng-device", key: "rng")
+        }
+    }
+}
