@@ -1,0 +1,53 @@
+package import Memory
+
+/// What the guest is told about its physical memory (the E820 map of Linux, the memory map of PVH).
+package struct MemoryMap: Equatable, Sendable {
+    /// Types as E820 numbers them.
+    enum Kind: UInt32 {
+        case ram = 1
+        case reserved = 2
+    }
+
+    struct Entry: Equatable {
+        let start: UInt64
+        let end: UInt64
+        let kind: Kind
+    }
+
+    /// The entries in rising order.
+    let entries: [Entry]
+    /// End of the RAM that begins at address 0.
+    let lowMemoryEnd: UInt64
+
+    /// RAM ends here below 4 GiB; the room above belongs to devices.
+    package static let lowMemoryLimit: UInt64 = 0xc000_0000
+    /// Where RAM goes on.
+    package static let highMemoryStart: UInt64 = 0x1_0000_0000
+
+    /// The guest addresses that `size` bytes of RAM occupy.
+    package static func regions(size: UInt64) -> [(start: GuestAddress, count: UInt64)] {
+        guard size > lowMemoryLimit else { return [(GuestAddress(0), size)] }
+        return [(GuestAddress(0), lowMemoryLimit), (GuestAddress(highMemoryStart), size - lowMemoryLimit)]
+    }
+
+    /// Describes `memory`, with the reserved areas of `Layout` below 1 MiB.
+    ///
+    /// - Throws: if RAM does not begin at address 0, or does not reach beyond 1 MiB.
+    init(_ memory: GuestMemory) throws(BootError) {
+        guard let low = memory.regions.first, low.start == GuestAddress(0), low.end.rawValue > Layout.highMemory else {
+            throw BootError(
+                place: "guest memory", field: "size", problem: "has to be more than 1 MiB from address 0 on")
+        }
+        lowMemoryEnd = low.end.rawValue
+        entries =
+            [
+                Entry(start: 0, end: Layout.ebda, kind: .ram),
+                Entry(start: Layout.ebda, end: Layout.ebdaEnd, kind: .reserved),
+                Entry(start: Layout.firmware, end: Layout.highMemory, kind: .reserved),
+                Entry(start: Layout.highMemory, end: lowMemoryEnd, kind: .ram),
+            ]
+            + memory.regions.dropFirst().map {
+                Entry(start: $0.start.rawValue, end: $0.end.rawValue, kind: .ram)
+            }
+    }
+}
