@@ -190,8 +190,10 @@ package final class Reactor {
             deliver(completion)
             left -= 1
         }
+        // What a vCPU posted before it sent a message comes before that message.
+        let messages = handle.takeMessages()
         if serveExits() { spinning.noteExit() }
-        for message in handle.takeMessages() { message(self) }
+        for message in messages { message(self) }
         runScheduled()
         drainBacklog()
     }

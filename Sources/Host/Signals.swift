@@ -25,6 +25,14 @@ package enum Signals {
             owning: try checked { unsafe signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK)) })
     }
 
+    /// Lets `kick` through to the calling thread, whatever the thread that started it had blocked.
+    package static func admitKick() {
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        unsafe sigaddset(&set, kick)
+        unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
+    }
+
     /// Length of one record read from the signal descriptor; its first four bytes are the signal's number.
     package static let recordSize = MemoryLayout<signalfd_siginfo>.size
 }

@@ -1,0 +1,84 @@
+package import EventLoop
+import Synchronization
+
+/// Tells a vCPU's thread who answers an access. All threads read it, without a lock.
+///
+/// Ports are the main reactor's. The window of virtio-mmio devices has slots of equal size, each of which may be
+/// another reactor's; which one may change while the machine runs.
+package final class AccessRouter: Sendable {
+    /// Who answers an access.
+    package enum Answer {
+        /// A device of this reactor.
+        case reactor(ReactorHandle)
+        /// A device of this reactor, which the vCPU need not wait for.
+        case posted(ReactorHandle)
+        /// Nobody: a read gives this value, a write is dropped.
+        case nobody(UInt64)
+    }
+
+    /// The most virtio-mmio devices the window holds.
+    package static let maximumSlots = 32
+
+    private let main: ReactorHandle
+    private let reactors: [ReactorHandle]
+    private let ports: [ClosedRange<UInt16>]
+    private let postedPort: UInt16?
+    private let window: Range<UInt64>
+    private let slotSize: UInt64
+    private let owners: Owners
+
+    /// The reactor of each slot, by its index plus one; zero where there is no device.
+    private struct Owners: ~Copyable, Sendable {
+        let low = Atomic<UInt64>(0)
+        let high = Atomic<UInt64>(0)
+    }
+
+    /// - Parameters:
+    ///   - main: the reactor that owns the ports.
+    ///   - iothreads: the further reactors, at most 14.
+    ///   - ports: the port ranges that devices own.
+    ///   - postedPort: a port whose 1-byte writes need not be waited for.
+    ///   - window: where the memory slots begin, and the size of each in bytes.
+    package init(
+        main: ReactorHandle, iothreads: [ReactorHandle], ports: [ClosedRange<UInt16>], postedPort: UInt16?,
+        window: UInt64, slotSize: UInt64
+    ) {
+        self.main = main
+        reactors = [main] + iothreads.prefix(14)
+        self.ports = ports
+        self.postedPort = postedPort
+        self.window = window..<(window &+ slotSize &* UInt64(Self.maximumSlots))
+        self.slotSize = slotSize
+        owners = Owners()
+    }
+
+    /// Gives the slot to a device of `reactor`, or to nobody.
+    package func setOwner(ofSlot slot: Int, _ reactor: ReactorHandle?) {
+        guard (0..<Self.maximumSlots).contains(slot) else { return }
+        let owner = reactor.flatMap { wanted in reactors.firstIndex { $0 === wanted } }.map { UInt64($0) + 1 } ?? 0
+        let shift = UInt64(slot % 16 * 4)
+        func update(_ word: borrowing Atomic<UInt64>) {
+            let old = word.load(ordering: .relaxed)
+            word.store(old & ~(0xf << shift) | owner << shift, ordering: .releasing)
+        }
+        if slot < 16 { update(owners.low) } else { update(owners.high) }
+    }
+
+    /// Who answers a port access.
+    package func answer(port: UInt16, isWrite: Bool, size: UInt8) -> Answer {
+        if port == postedPort, isWrite, size == 1 { return .posted(main) }
+        for range in ports where range.contains(port) { return .reactor(main) }
+        // Old kernels calibrate against the timer's output bit in this port, and would wait for ever for it.
+        if port == 0x61 { return .nobody(0x20) }
+        return .nobody(.max)
+    }
+
+    /// Who answers a memory access.
+    package func answer(address: UInt64) -> Answer {
+        guard window.contains(address) else { return .nobody(.max) }
+        let slot = (address - window.lowerBound) / slotSize
+        let word = slot < 16 ? owners.low.load(ordering: .acquiring) : owners.high.load(ordering: .acquiring)
+        let owner = Int(word >> (slot % 16 * 4) & 0xf)
+        return owner == 0 ? .nobody(.max) : .reactor(reactors[owner - 1])
+    }
+}
