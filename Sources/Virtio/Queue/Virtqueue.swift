@@ -1,0 +1,282 @@
+import Host
+package import Memory
+import Synchronization
+
+/// A split virtqueue as the device sees it (virtio 1.2 section 2.7).
+///
+/// It trusts nothing that the driver wrote: where it lies was checked and translated once, indexes, chains and
+/// buffers are checked as they come, and each is read from guest memory a single time. Whatever is wrong stops the
+/// queue for good, with `failure` saying why; the device only sees an empty queue.
+///
+/// Requests leave by `next()` and return by `complete(_:written:)`, in any order. Neither allocates.
+public final class Virtqueue {
+    /// The queue's number on its device.
+    package let index: Int
+    /// Where the driver put the queue; it cannot change while the device runs.
+    package let layout: QueueLayout
+
+    private let memory: GuestMemory
+    private let descriptors: HostSlice
+    private let available: HostSlice
+    private let used: HostSlice
+    private let availableFlags: SharedWord
+    private let availableIndex: SharedWord
+    /// Where the driver says when it wants an interrupt, with `eventIndex`.
+    private let usedEvent: SharedWord
+    private let usedFlags: SharedWord
+    private let usedIndex: SharedWord
+    /// Where the device says when it wants a notification, with `eventIndex`.
+    private let availableEvent: SharedWord
+
+    private let usesIndirect: Bool
+    private let usesEventIndex: Bool
+    private let mask: UInt16
+    private let chain: DescriptorChain
+    private var inFlightTable: InFlightTable
+
+    /// The next entry of the available ring to take.
+    private var nextAvailable: UInt16 = 0
+    /// The available index as last seen.
+    private var seenAvailable: UInt16 = 0
+    /// The next entry of the used ring to fill.
+    private var nextUsed: UInt16 = 0
+    /// The used index as the driver can see it.
+    private var publishedUsed: UInt16 = 0
+    private var turnBudget = Virtqueue.chainsPerTurn
+    private var isOutOfBudget = false
+    private var isStopped = false
+    private var lastFailure: QueueError?
+
+    /// How many chains one queue may hand out in one turn of the reactor, so that others get their turn too.
+    package static let chainsPerTurn = 128
+    /// The largest queue the specification knows.
+    package static let largestSize: UInt16 = 32768
+
+    /// Checks and translates `layout`.
+    ///
+    /// - Parameters:
+    ///   - index: the queue's number on its device.
+    ///   - maximumSize: the most descriptors the device allows.
+    ///   - features: what was negotiated; says whether indirect descriptors and event indexes are in use.
+    package init(
+        index: Int, layout: QueueLayout, maximumSize: UInt16, features: Features, memory: GuestMemory
+    ) throws(QueueError) {
+        let size = layout.size
+        guard size > 0, size & (size &- 1) == 0, size <= min(maximumSize, Self.largestSize) else {
+            throw .size(UInt32(size), maximum: maximumSize)
+        }
+        descriptors = try layout.resolve(.descriptorTable, in: memory)
+        available = try layout.resolve(.availableRing, in: memory)
+        used = try layout.resolve(.usedRing, in: memory)
+        guard let availableFlags = SharedWord(available, at: 0), let availableIndex = SharedWord(available, at: 2),
+            let usedEvent = SharedWord(available, at: 4 + 2 * Int(size))
+        else { throw .layout(.availableRing, layout.availableRing) }
+        guard let usedFlags = SharedWord(used, at: 0), let usedIndex = SharedWord(used, at: 2),
+            let availableEvent = SharedWord(used, at: 4 + 8 * Int(size))
+        else { throw .layout(.usedRing, layout.usedRing) }
+        self.availableFlags = availableFlags
+        self.availableIndex = availableIndex
+        self.usedEvent = usedEvent
+        self.usedFlags = usedFlags
+        self.usedIndex = usedIndex
+        self.availableEvent = availableEvent
+        self.index = index
+        self.layout = layout
+        self.memory = memory
+        usesIndirect = features.contains(.ringIndirectDescriptors)
+        usesEventIndex = features.contains(.ringEventIndex)
+        mask = size &- 1
+        chain = DescriptorChain(capacity: Int(size))
+        inFlightTable = InFlightTable(size: size)
+    }
+
+    /// How many descriptors the queue has.
+    package var size: UInt16 { layout.size }
+
+    /// How many chains the device has taken and not given back.
+    package var inFlight: Int { inFlightTable.count }
+
+    /// Why the queue has stopped, if the driver broke the rules.
+    package var failure: QueueError? { lastFailure }
+
+    // MARK: From the driver
+
+    /// Takes the next request; nil if there is none, or none for now.
+    ///
+    /// On nil the driver notifies the device again, or the device's `process` is called once more in the next turn:
+    /// a device may simply take requests until there is none, at any time and as often as it likes.
+    package func next() -> DescriptorChain? {
+        guard !isStopped else { return nil }
+        guard turnBudget > 0 else {
+            isOutOfBudget = true
+            return nil
+        }
+        do throws(QueueError) {
+            guard try hasAvailable() else { return nil }
+            try walk(head: takeHead())
+        } catch {
+            lastFailure = error
+            isStopped = true
+            return nil
+        }
+        nextAvailable &+= 1
+        turnBudget &-= 1
+        inFlightTable.insert(chain.head, writable: UInt32(truncatingIfNeeded: chain.writable.byteCount))
+        return chain
+    }
+
+    /// Whether a request waits; looks once more after asking the driver for notifications, so that none is missed.
+    @inline(__always)
+    private func hasAvailable() throws(QueueError) -> Bool {
+        if seenAvailable != nextAvailable { return true }
+        try readAvailableIndex()
+        if seenAvailable != nextAvailable { return true }
+        enableNotifications()
+        try readAvailableIndex()
+        guard seenAvailable != nextAvailable else { return false }
+        suppressNotifications()
+        return true
+    }
+
+    @inline(__always)
+    private func readAvailableIndex() throws(QueueError) {
+        let index = availableIndex.load()
+        guard index &- nextAvailable <= layout.size else {
+            throw .availableIndex(index, expected: nextAvailable)
+        }
+        seenAvailable = index
+    }
+
+    @inline(__always)
+    private func takeHead() throws(QueueError) -> UInt16 {
+        let head: UInt16 = available.load(at: 4 &+ 2 &* Int(nextAvailable & mask)) ?? .max
+        guard head < layout.size else { throw .descriptorIndex(head) }
+        guard !inFlightTable.contains(head) else { throw .headInFlight(head) }
+        return head
+    }
+
+    /// Follows the chain from `head` and fills the two lists.
+    ///
+    /// Direct and indirect descriptors together are bounded by the queue's size, so a loop ends. A buffer without
+    /// bytes is left out of the lists, and counts towards that bound.
+    @inline(__always)
+    private func walk(head: UInt16) throws(QueueError) {
+        chain.currentHead = head
+        chain.readable.clear()
+        chain.writable.clear()
+        var table = descriptors
+        var tableSize = layout.size
+        var index = head
+        var left = layout.size
+        var isIndirect = false
+        var bytes: UInt64 = 0
+        while true {
+            guard index < tableSize, let descriptor = Descriptor(table, index) else { throw .descriptorIndex(index) }
+            if descriptor.flags.contains(.indirect) {
+                table = try indirectTable(descriptor, isNested: isIndirect)
+                tableSize = UInt16(truncatingIfNeeded: table.count / Descriptor.size)
+                isIndirect = true
+                index = 0
+                continue
+            }
+            guard left > 0 else { throw .chainTooLong(head: head) }
+            left &-= 1
+            bytes &+= UInt64(descriptor.length)
+            guard bytes <= UInt64(UInt32.max) else { throw .tooManyBytes(head: head) }
+            if descriptor.length > 0 { try add(descriptor) }
+            guard descriptor.flags.contains(.next) else { return }
+            index = descriptor.next
+        }
+    }
+
+    @inline(__always)
+    private func add(_ descriptor: Descriptor) throws(QueueError) {
+        guard let slice = memory.slice(at: descriptor.address, count: UInt64(descriptor.length)) else {
+            throw .buffer(GuestAddress(descriptor.address), count: descriptor.length)
+        }
+        if descriptor.flags.contains(.write) {
+            guard chain.writable.append(slice) else { throw .chainTooLong(head: chain.head) }
+        } else {
+            guard chain.writable.isEmpty else { throw .readableAfterWritable(head: chain.head) }
+            guard chain.readable.append(slice) else { throw .chainTooLong(head: chain.head) }
+        }
+    }
+
+    /// The table that an indirect descriptor names (virtio 1.2 section 2.7.5.3).
+    private func indirectTable(_ descriptor: Descriptor, isNested: Bool) throws(QueueError) -> HostSlice {
+        guard usesIndirect else { throw .indirectNotNegotiated }
+        guard !isNested, !descriptor.flags.contains(.next) else { throw .indirectNested }
+        let length = descriptor.length
+        guard length > 0, length % UInt32(Descriptor.size) == 0,
+            length / UInt32(Descriptor.size) <= UInt32(layout.size)
+        else { throw .indirectSize(length) }
+        guard let table = memory.slice(at: descriptor.address, count: UInt64(length)) else {
+            throw .buffer(GuestAddress(descriptor.address), count: length)
+        }
+        return table
+    }
+
+    // MARK: To the driver
+
+    /// Gives a chain back; the driver sees it, and gets an interrupt if it wants one, at the end of the turn.
+    ///
+    /// - Parameters:
+    ///   - head: the chain's `head`.
+    ///   - written: how many bytes the device wrote; no more than the chain had room for is reported.
+    /// - Returns: false if the device does not hold this chain.
+    @discardableResult
+    package func complete(_ head: UInt16, written: UInt32) -> Bool {
+        guard let writable = inFlightTable.remove(head) else { return false }
+        let element = UInt64(head) | UInt64(min(written, writable)) << 32
+        used.store(element, at: 4 &+ 8 &* Int(nextUsed & mask))
+        nextUsed &+= 1
+        return true
+    }
+
+    /// Shows the driver what was given back since the last call.
+    ///
+    /// - Returns: whether the driver wants an interrupt for it.
+    func publish() -> Bool {
+        let old = publishedUsed
+        guard nextUsed != old else { return false }
+        usedIndex.store(nextUsed)
+        publishedUsed = nextUsed
+        // The index must be visible before we look whether the driver waits for it.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        guard usesEventIndex else { return availableFlags.load() & 1 == 0 }
+        return nextUsed &- usedEvent.load() &- 1 < nextUsed &- old
+    }
+
+    // MARK: Notifications and turns
+
+    /// Asks the driver to leave out notifications; it may still send some.
+    func suppressNotifications() {
+        // With event indexes the driver keeps quiet until it passes `availableEvent` anyway.
+        if !usesEventIndex { usedFlags.store(1) }
+    }
+
+    /// Asks the driver for a notification with the next request.
+    private func enableNotifications() {
+        if usesEventIndex { availableEvent.store(nextAvailable) } else { usedFlags.store(0) }
+        // The wish must be visible before we look for what came in the meantime.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+    }
+
+    /// Allows a turn's worth of requests again; true if the last turn ended for want of it.
+    func renewBudget() -> Bool {
+        let wasOut = isOutOfBudget
+        isOutOfBudget = false
+        turnBudget = Self.chainsPerTurn
+        return wasOut
+    }
+
+    /// Hands out no more requests; those in flight can still be given back.
+    func stop() {
+        isStopped = true
+    }
+
+    /// Hands out requests again, unless the driver broke the rules.
+    func start() {
+        isStopped = lastFailure != nil
+    }
+}
