@@ -1,0 +1,57 @@
+import Memory
+
+/// All ACPI tables of a board, one after the other in reserved memory below 1 MiB.
+enum ACPITables {
+    private static let alignment: UInt64 = 16
+    private static let rsdpSize: UInt64 = 36
+
+    /// Writes the tables; answers the address of the RSDP, which is also where a guest searches for it.
+    ///
+    /// - Throws: if they do not fit.
+    static func write(
+        to memory: GuestMemory, cpuCount: Int, devices: [VirtioMMIODevice], hasSerial: Bool
+    ) throws(BootError) -> UInt64 {
+        var next = aligned(Layout.acpi + rsdpSize)
+        func place(_ table: ACPITable) throws(BootError) -> UInt64 {
+            let address = next
+            next = aligned(address + UInt64(table.bytes.count))
+            guard next <= Layout.highMemory else {
+                throw BootError(
+                    place: "machine", field: "devices",
+                    problem: "\(devices.count) devices and \(cpuCount) CPUs are more than the ACPI tables have room for"
+                )
+            }
+            try memory.place(table.bytes, at: address, as: "ACPI tables")
+            return address
+        }
+        let dsdt = try place(DSDT.table(devices: devices, hasSerial: hasSerial))
+        let fadt = try place(FADT.table(dsdt: dsdt))
+        let madt = try place(MADT.table(cpuCount: cpuCount))
+        let xsdt = try place(xsdt([fadt, madt]))
+        try memory.place(rsdp(xsdt: xsdt), at: Layout.acpi, as: "RSDP")
+        return Layout.acpi
+    }
+
+    /// The Extended System Description Table: where the others are. The DSDT is the FADT's.
+    private static func xsdt(_ tables: [UInt64]) -> ACPITable {
+        var body: [UInt8] = []
+        for address in tables { body.append(littleEndian: address) }
+        return ACPITable(signature: "XSDT", revision: 1, body: body)
+    }
+
+    /// The Root System Description Pointer, with its two checksums: over the first 20 bytes, and over all.
+    private static func rsdp(xsdt: UInt64) -> [UInt8] {
+        var bytes = Array("RSD PTR ".utf8) + [0]
+        bytes.append(text: "APUS", width: 6)
+        bytes.append(2)  // revision
+        bytes.append(littleEndian: UInt32(0))  // no RSDT
+        bytes.store(bytes.checksum, at: 8)
+        bytes.append(littleEndian: UInt32(truncatingIfNeeded: rsdpSize))
+        bytes.append(littleEndian: xsdt)
+        bytes += [0, 0, 0, 0]
+        bytes.store(bytes.checksum, at: 32)
+        return bytes
+    }
+
+    private static func aligned(_ address: UInt64) -> UInt64 { (address + alignment - 1) & ~(alignment - 1) }
+}

@@ -1,0 +1,58 @@
+package import Memory
+
+extension BootPlan {
+    /// The longest command line of Linux on x86, without its NUL, where no header tells.
+    private static let commandLineMaximum: UInt64 = 2047
+
+    /// Puts the kernel, the initial RAM disk, the command line and everything that describes the board into guest
+    /// memory.
+    ///
+    /// What is written does not depend on what `memory` held before, so a machine can be reset by loading again.
+    ///
+    /// - Returns: the boot processor's registers. The other processors wait for INIT and SIPI, as after reset.
+    /// - Throws: what is wrong with the kernel, the initial RAM disk or the command line, or that they do not fit.
+    package func load(
+        kernel file: borrowing BootFile, initrd: borrowing BootFile?, into memory: GuestMemory
+    ) throws(BootError) -> InitialState {
+        guard (1...254).contains(cpuCount) else {
+            throw BootError(place: "-smp", field: "cpus", problem: "is \(cpuCount), not 1 to 254")
+        }
+        let map = try MemoryMap(memory)
+        let acpi = CommandLine.allowsACPI(commandLine)
+        let commandLine = try CommandLine(commandLine, devices: devices, acpi: acpi)
+
+        let kernel = try KernelImage.load(file, by: bootProtocol, into: memory, map: map)
+        let disk: InitialRAMDisk? =
+            switch initrd {
+            case .some(let initrd): try InitialRAMDisk.load(initrd, into: memory, map: map, kernel: kernel)
+            case .none: nil
+            }
+        let room = Layout.ebda - Layout.commandLine - 1
+        try commandLine.write(
+            to: memory, at: Layout.commandLine,
+            maximum: min(kernel.setupHeader?.commandLineMaximum ?? Self.commandLineMaximum, room))
+
+        try MPTable(cpuCount: cpuCount).write(to: memory)
+        let rsdp =
+            acpi
+            ? try ACPITables.write(to: memory, cpuCount: cpuCount, devices: devices, hasSerial: hasSerial)
+            : 0
+        return try Self.enter(kernel, memory, map: map, initrd: disk, rsdp: rsdp)
+    }
+
+    private static func enter(
+        _ kernel: KernelImage, _ memory: GuestMemory, map: MemoryMap, initrd: InitialRAMDisk?, rsdp: UInt64
+    ) throws(BootError) -> InitialState {
+        let state: InitialState
+        if kernel.bootProtocol == .pvh {
+            try PVHStartInfo.write(to: memory, map: map, initrd: initrd, rsdp: rsdp)
+            state = .pvh(entry: kernel.entry)
+        } else {
+            try ZeroPage.write(to: memory, header: kernel.setupHeader, map: map, initrd: initrd, rsdp: rsdp)
+            try PageTables.write(to: memory)
+            state = .linux64(entry: kernel.entry)
+        }
+        try state.writeDescriptorTables(to: memory)
+        return state
+    }
+}

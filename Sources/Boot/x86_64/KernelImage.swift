@@ -1,0 +1,93 @@
+import Host
+import Memory
+
+/// A kernel that lies in guest memory, ready to be entered.
+struct KernelImage {
+    /// How it is entered; never `.automatic`.
+    let bootProtocol: BootProtocol
+    /// Physical address of the first instruction.
+    let entry: UInt64
+    /// The setup header of a bzImage.
+    let setupHeader: SetupHeader?
+    /// What the kernel occupies, or will before it reads its memory map.
+    let ranges: [Range<UInt64>]
+
+    /// Loads `file` in whichever format it is: bzImage, ELF, or else a raw binary.
+    ///
+    /// - Throws: if a field of the file's header is wrong, the kernel does not fit `map`'s low memory, or the file
+    ///   cannot be entered by `bootProtocol`.
+    static func load(
+        _ file: borrowing BootFile, by bootProtocol: BootProtocol, into memory: GuestMemory, map: MemoryMap
+    ) throws(BootError) -> KernelImage {
+        var destination = KernelDestination(memory: memory, end: map.lowMemoryEnd)
+        let head = try file.head(SetupHeader.searchLength)
+        if head.starts(with: ELFHeader.magic) {
+            return try loadELF(file, ELFHeader(head, of: file), by: bootProtocol, into: &destination)
+        }
+        guard bootProtocol != .pvh else {
+            throw file.error("format", "is not ELF, and only an ELF file can have a PVH entry")
+        }
+        if let header = try SetupHeader(head, of: file) {
+            return try loadBzImage(file, header, into: &destination)
+        }
+        return try loadRaw(file, into: &destination)
+    }
+
+    /// A raw binary (`objcopy -O binary vmlinux`), as StratoVirt takes it: loaded whole, entered at its first byte.
+    private static func loadRaw(
+        _ file: borrowing BootFile, into destination: inout KernelDestination
+    ) throws(BootError) -> KernelImage {
+        try destination.claim(start: Layout.rawKernel, count: file.size, field: "size of the raw binary", of: file)
+        try destination.read(file, at: 0, count: file.size, to: Layout.rawKernel, field: "size of the raw binary")
+        return KernelImage(
+            bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed)
+    }
+
+    /// Whether the kernel occupies any of `range`.
+    func overlaps(_ range: Range<UInt64>) -> Bool {
+        ranges.contains { $0.overlaps(range) }
+    }
+}
+
+/// The part of guest memory that kernels may occupy: RAM from 1 MiB to the end of low memory.
+struct KernelDestination {
+    let memory: GuestMemory
+    let end: UInt64
+    private(set) var claimed: [Range<UInt64>] = []
+
+    init(memory: GuestMemory, end: UInt64) {
+        self.memory = memory
+        self.end = end
+    }
+
+    /// Marks `count` bytes at `start` as the kernel's.
+    ///
+    /// - Throws: naming `field`, if they reach outside, that is over the boot structures below 1 MiB or beyond RAM.
+    mutating func claim(
+        start: UInt64, count: UInt64, field: String, of file: borrowing BootFile
+    ) throws(BootError) {
+        let (end, overflow) = start.addingReportingOverflow(count)
+        guard start >= Layout.highMemory, !overflow, end <= self.end else {
+            throw file.error(
+                field,
+                "\(hex(count)) bytes at \(hex(start)) are not inside the RAM for kernels, "
+                    + "\(hex(Layout.highMemory)) to \(hex(self.end))")
+        }
+        claimed.append(start..<end)
+    }
+
+    /// Reads `count` bytes of `file` straight into guest memory.
+    func read(
+        _ file: borrowing BootFile, at offset: UInt64, count: UInt64, to address: UInt64, field: String
+    ) throws(BootError) {
+        guard let slice = memory.slice(at: address, count: count) else {
+            throw file.error(field, "no guest memory for \(hex(count)) bytes at \(hex(address))")
+        }
+        try file.fill(slice, from: offset, field: field)
+    }
+
+    /// Clears what the file has no bytes for.
+    func clear(_ address: UInt64, count: UInt64) {
+        if count > 0 { memory.slice(at: address, count: count)?.fill(0) }
+    }
+}
