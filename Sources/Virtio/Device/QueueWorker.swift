@@ -150,7 +150,7 @@ final class QueueWorker: IOTarget {
         guard !isActive, !isStopping else { return }
         self.queues = queues
         isActive = true
-        if isPaused { stopQueues() }
+        holdQueues(isPaused)
         if !listens {
             listens = true
             for index in doorbells.indices where device.servesQueue(index) { listen(index) }
@@ -207,7 +207,7 @@ final class QueueWorker: IOTarget {
     /// Takes no new requests, and calls `done` when none is in flight.
     func pause(_ done: @escaping () -> Void) {
         isPaused = true
-        stopQueues()
+        holdQueues(true)
         afterRest(done)
     }
 
@@ -215,12 +215,12 @@ final class QueueWorker: IOTarget {
     func resume() {
         guard isPaused else { return }
         isPaused = false
-        guard isActive, !isStopping, !isBroken else { return }
-        for queue in queues {
-            guard let queue else { continue }
-            queue.start()
-            kick(queue.index)
-        }
+        holdQueues(false)
+        for queue in queues { if let queue { kick(queue.index) } }
+    }
+
+    private func holdQueues(_ isHeld: Bool) {
+        for queue in queues { queue?.hold(isHeld) }
     }
 
     /// Ends device and worker for good; calls `done` when nothing is in flight and nobody listens any more.

@@ -45,6 +45,7 @@ public final class Virtqueue {
     private var turnBudget = Virtqueue.chainsPerTurn
     private var isOutOfBudget = false
     private var isStopped = false
+    private var isHeld = false
     private var lastFailure: QueueError?
 
     /// How many chains one queue may hand out in one turn of the reactor, so that others get their turn too.
@@ -106,7 +107,7 @@ public final class Virtqueue {
     /// On nil the driver notifies the device again, or the device's `process` is called once more in the next turn:
     /// a device may simply take requests until there is none, at any time and as often as it likes.
     package func next() -> DescriptorChain? {
-        guard !isStopped else { return nil }
+        guard !isStopped, !isHeld else { return nil }
         guard turnBudget > 0 else {
             isOutOfBudget = true
             return nil
@@ -270,13 +271,13 @@ public final class Virtqueue {
         return wasOut
     }
 
-    /// Hands out no more requests; those in flight can still be given back.
+    /// Hands out no more requests, for good; those in flight can still be given back.
     func stop() {
         isStopped = true
     }
 
-    /// Hands out requests again, unless the driver broke the rules.
-    func start() {
-        isStopped = lastFailure != nil
+    /// Hands out no requests while the device is paused.
+    func hold(_ isHeld: Bool) {
+        self.isHeld = isHeld
     }
 }
