@@ -1,0 +1,105 @@
+/// The registers of a 16550A by their offset; the first two change their meaning with `LineControl.divisorLatch`.
+enum SerialRegister {
+    /// RBR when read, THR when written; DLL behind the divisor latch.
+    static let data = 0
+    /// IER; DLM behind the divisor latch.
+    static let interruptEnable = 1
+    /// IIR when read, FCR when written.
+    static let interruptIdentity = 2
+    static let lineControl = 3
+    static let modemControl = 4
+    static let lineStatus = 5
+    static let modemStatus = 6
+    static let scratch = 7
+}
+
+/// IER: which conditions interrupt.
+struct InterruptEnable: OptionSet {
+    let rawValue: UInt8
+
+    static let receivedData = InterruptEnable(rawValue: 1)
+    static let transmitterEmpty = InterruptEnable(rawValue: 2)
+    static let lineStatus = InterruptEnable(rawValue: 4)
+    static let modemStatus = InterruptEnable(rawValue: 8)
+    static let all: InterruptEnable = [.receivedData, .transmitterEmpty, .lineStatus, .modemStatus]
+}
+
+/// IIR: the most urgent condition that interrupts. Bits 6 and 7 tell that the FIFOs are enabled.
+enum InterruptIdentity {
+    static let modemStatus: UInt8 = 0
+    static let none: UInt8 = 1
+    static let transmitterEmpty: UInt8 = 2
+    static let receivedData: UInt8 = 4
+    static let lineStatus: UInt8 = 6
+    static let fifosEnabled: UInt8 = 0xc0
+}
+
+/// FCR: the FIFOs.
+struct FIFOControl: OptionSet {
+    let rawValue: UInt8
+
+    static let enable = FIFOControl(rawValue: 1)
+    static let clearReceiver = FIFOControl(rawValue: 2)
+}
+
+/// LCR: the frame's format, which means nothing here, and the divisor latch.
+struct LineControl: OptionSet {
+    let rawValue: UInt8
+
+    static let divisorLatch = LineControl(rawValue: 0x80)
+}
+
+/// MCR: what the port tells the modem, and the loop that leads all of it back to the port.
+struct ModemControl: OptionSet {
+    let rawValue: UInt8
+
+    static let terminalReady = ModemControl(rawValue: 1)
+    static let requestToSend = ModemControl(rawValue: 2)
+    static let output1 = ModemControl(rawValue: 4)
+    static let output2 = ModemControl(rawValue: 8)
+    static let loopback = ModemControl(rawValue: 0x10)
+    static let all: ModemControl = [.terminalReady, .requestToSend, .output1, .output2, .loopback]
+}
+
+/// LSR: what the receiver has, and that the transmitter is always ready.
+struct LineStatus: OptionSet {
+    let rawValue: UInt8
+
+    static let dataReady = LineStatus(rawValue: 1)
+    static let overrun = LineStatus(rawValue: 2)
+    static let holdingEmpty = LineStatus(rawValue: 0x20)
+    static let transmitterEmpty = LineStatus(rawValue: 0x40)
+}
+
+/// MSR: the modem's lines in the upper half, and in the lower which of them have changed since the last read.
+struct ModemStatus: OptionSet {
+    let rawValue: UInt8
+
+    static let clearToSend = ModemStatus(rawValue: 0x10)
+    static let dataSetReady = ModemStatus(rawValue: 0x20)
+    static let ring = ModemStatus(rawValue: 0x40)
+    static let carrier = ModemStatus(rawValue: 0x80)
+    /// A modem that is always there and always willing.
+    static let connected: ModemStatus = [.clearToSend, .dataSetReady, .carrier]
+
+    /// What the lines show in loopback: the port's own outputs.
+    init(loopedBack control: ModemControl) {
+        var lines: ModemStatus = []
+        if control.contains(.requestToSend) { lines.insert(.clearToSend) }
+        if control.contains(.terminalReady) { lines.insert(.dataSetReady) }
+        if control.contains(.output1) { lines.insert(.ring) }
+        if control.contains(.output2) { lines.insert(.carrier) }
+        self = lines
+    }
+
+    init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// The lower half after the lines went from `old` to `new`: ring counts only when it ends.
+    static func changes(from old: ModemStatus, to new: ModemStatus) -> UInt8 {
+        var changed = old.symmetricDifference(new)
+        if new.contains(.ring) { changed.remove(.ring) }
+        return changed.rawValue >> 4
+    }
+}
