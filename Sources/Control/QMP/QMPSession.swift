@@ -80,7 +80,9 @@ package final class QMPSession {
         isProcessing = true
         defer { isProcessing = false }
         for _ in 0..<max(0, limit) {
-            guard canProcess, let outcome = reader.next(in: input.span, from: &inputOffset) else { break }
+            // A value of its own: where exclusivity is not checked, a property's span would outlive its access.
+            let bytes = input
+            guard canProcess, let outcome = reader.next(in: bytes.span, from: &inputOffset) else { break }
             switch outcome {
             case .value(let value): execute(value)
             case .malformed(let error): respond(.failed(QMPError(error.description)), id: nil)
