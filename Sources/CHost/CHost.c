@@ -38,3 +38,15 @@ int host_available_cpus(void) {
 }
 
 const char *host_strerror(int number) { return strerrordesc_np(number); }
+
+int host_direct_alignment(int fd, uint32_t *memory, uint32_t *offset) {
+#ifdef STATX_DIOALIGN
+    struct statx status;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 && (status.stx_mask & STATX_DIOALIGN) != 0) {
+        *memory = status.stx_dio_mem_align;
+        *offset = status.stx_dio_offset_align;
+        return 1;
+    }
+#endif
+    return 0;
+}

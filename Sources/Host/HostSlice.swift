@@ -6,7 +6,7 @@ import Glibc
 /// Only the owners make slices. Offsets are checked on each access, so a slice can neither trap nor reach outside.
 /// The memory may change at any time (it may be the guest's): every load reads it once.
 @safe
-package struct HostSlice: @unchecked Sendable {
+package struct HostSlice: BitwiseCopyable, @unchecked Sendable {
     @usableFromInline let base: UnsafeMutableRawPointer
     /// Length in bytes.
     package let count: Int

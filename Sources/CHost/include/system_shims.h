@@ -29,6 +29,9 @@ static inline int host_wexitstatus(int status) { return WEXITSTATUS(status); }
 
 static inline int host_sigrtmin(void) { return SIGRTMIN; }
 
+/// What direct transfers on a file must be aligned to, 0 where it takes none; answers 1 if the kernel tells.
+int host_direct_alignment(int fd, uint32_t *memory, uint32_t *offset);
+
 /// Installs a handler that does nothing, without SA_RESTART: the signal's only use is to end a blocking call.
 int host_install_empty_handler(int signal);
 

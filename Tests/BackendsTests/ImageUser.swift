@@ -1,0 +1,99 @@
+import Backends
+import EventLoop
+import Glibc
+import Host
+
+/// Makes requests of an image on a reactor, as a device would.
+final class ImageUser: IOTarget {
+    let reactor: Reactor
+    let requests: ImageRequests
+    /// How each finished request ended.
+    var results: [Int: Errno?] = [:]
+
+    init(_ image: RawImage, slots: Int = 32, segments: Int = 64, zeroDetection: ZeroDetection = .off) throws {
+        reactor = try Reactor(name: "test")
+        requests = ImageRequests(
+            image, file: reactor.register(image.descriptor), slots: slots, segments: segments,
+            zeroDetection: zeroDetection)
+        super.init()
+    }
+
+    func begin(
+        _ slot: Int, _ kind: ImageRequestKind, at offset: UInt64, _ memory: [HostSlice] = [], count: UInt64? = nil,
+        isDurable: Bool = false
+    ) {
+        for (index, piece) in memory.enumerated() { _ = requests.setSegment(index, of: slot, piece) }
+        let sum = memory.reduce(0) { $0 + UInt64($1.count) }
+        results[slot] = nil
+        follow(
+            slot,
+            requests.begin(
+                slot, kind, at: offset, count: count ?? sum, segments: memory.count, isDurable: isDurable))
+    }
+
+    private func follow(_ slot: Int, _ step: ImageRequests.Step) {
+        switch step {
+        case .submit(let operation): reactor.submit(operation, for: self, tag: UInt32(slot))
+        case .wait: break
+        case .done(let error): results.updateValue(error, forKey: slot)
+        }
+    }
+
+    override func complete(tag: UInt32, result: Int32) {
+        follow(Int(tag), requests.advance(Int(tag), result: result))
+        while requests.hasHeldBack, let (slot, step) = requests.resume() { follow(slot, step) }
+    }
+
+    /// Runs until every slot in `slots` has ended.
+    func wait(for slots: some Sequence<Int>) {
+        while slots.contains(where: { results.index(forKey: $0) == nil }) { reactor.turn(waiting: true) }
+    }
+
+    /// One request from begin to end; nil if it succeeded.
+    func perform(
+        _ kind: ImageRequestKind, at offset: UInt64, _ memory: [HostSlice] = [], count: UInt64? = nil
+    ) -> Errno? {
+        begin(0, kind, at: offset, memory, count: count)
+        wait(for: [0])
+        return results[0] ?? nil
+    }
+}
+
+/// A file that is gone when this object is.
+final class TemporaryFile {
+    let path: String
+
+    /// On the file system of the working directory, which is on a disk, or in memory.
+    init(size: UInt64, inMemory: Bool = false) throws {
+        let folder = inMemory ? "/dev/shm" : ".build"
+        path = "\(folder)/apus-test-\(randomBytes(8).map { String($0, radix: 16) }.joined())"
+        let file = try FileDescriptor.open(path, [.readWrite, .create, .exclusive])
+        try file.truncate(to: size)
+    }
+
+    deinit {
+        try? removeFile(path)
+    }
+
+    func write(_ bytes: [UInt8], at offset: UInt64 = 0) throws {
+        let buffer = IOBuffer(capacity: bytes.count)
+        buffer.all.copy(from: bytes)
+        try FileDescriptor.open(path, .readWrite).writeFully(from: buffer.all, at: offset)
+    }
+
+    func contents() throws -> [UInt8] {
+        let file = try FileDescriptor.open(path, .readOnly)
+        return try file.read(count: Int(try FileStatus(of: file).size), at: 0)
+    }
+
+    /// How much room the file takes on its file system.
+    func allocatedBytes() throws -> Int {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { throw Errno.current }
+        return status.st_blocks * 512
+    }
+
+    func truncate(to size: UInt64) throws {
+        try FileDescriptor.open(path, .readWrite).truncate(to: size)
+    }
+}
