@@ -11,6 +11,8 @@ package struct FileStatus: Sendable {
     package let kind: Kind
     /// Length in bytes; of a block device, its capacity.
     package let size: UInt64
+    /// How many bytes the file takes on its file system; fewer than its length if it has holes.
+    package let allocatedSize: UInt64
     /// The file system's preferred transfer size, in bytes.
     package let blockSize: UInt64
     /// Device and inode together name a file on this host.
@@ -29,6 +31,7 @@ package struct FileStatus: Sendable {
             default: .other
             }
         self.size = size
+        allocatedSize = UInt64(clamping: status.st_blocks) &* 512
         blockSize = UInt64(clamping: status.st_blksize)
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)

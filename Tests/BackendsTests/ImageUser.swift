@@ -1,6 +1,5 @@
 import Backends
 import EventLoop
-import Glibc
 import Host
 
 /// Makes requests of an image on a reactor, as a device would.
@@ -87,11 +86,7 @@ final class TemporaryFile {
     }
 
     /// How much room the file takes on its file system.
-    func allocatedBytes() throws -> Int {
-        var status = stat()
-        guard unsafe stat(path, &status) == 0 else { throw Errno.current }
-        return status.st_blocks * 512
-    }
+    func allocatedBytes() throws -> UInt64 { try FileStatus(at: path).allocatedSize }
 
     func truncate(to size: UInt64) throws {
         try FileDescriptor.open(path, .readWrite).truncate(to: size)

@@ -17,17 +17,18 @@ struct RandomBytes {
     /// A number from 0 to `limit` - 1.
     mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(limit)) }
 
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        var all: [UInt8] = []
-        all.reserveCapacity(count + 8)
-        while all.count < count {
-            var word = next()
-            for _ in 0..<8 {
-                all.append(UInt8(truncatingIfNeeded: word))
-                word >>= 8
-            }
+    // Made once: byte by byte would take most of a test's time.
+    private static let pool: [UInt8] = {
+        var random = RandomBytes(seed: 1)
+        return (0..<1 << 18).flatMap { _ in
+            let word = random.next()
+            return [word, word >> 8, word >> 16, word >> 24].map { UInt8(truncatingIfNeeded: $0) }
         }
-        all.removeLast(all.count - count)
-        return all
+    }()
+
+    /// Up to 512 KiB.
+    mutating func bytes(_ count: Int) -> [UInt8] {
+        let start = below(Self.pool.count / 2)
+        return Array(Self.pool[start..<start + count])
     }
 }
