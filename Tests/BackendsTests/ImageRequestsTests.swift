@@ -40,7 +40,7 @@ import Testing
                 memory.append(buffer)
                 switch random.below(8) {
                 case 0:
-                    model.replaceSubrange(at..<at + count, with: repeatElement(0, count: count))
+                    model.replaceSubrange(at..<at + count, with: [UInt8](repeating: 0, count: count))
                     user.begin(
                         slot, random.below(2) == 0 ? .writeZeroes : .unmapZeroes, at: UInt64(at), count: UInt64(count))
                 case 1, 2, 3:
@@ -153,8 +153,8 @@ import Testing
         #expect(user.perform(.writeZeroes, at: 512, count: 10 << 20) == nil)
         #expect(user.perform(.unmapZeroes, at: 11 << 20, count: 1 << 20) == nil)
         var wanted = [UInt8](repeating: 0xff, count: 12 << 20)
-        wanted.replaceSubrange(512..<512 + 10 << 20, with: repeatElement(0, count: 10 << 20))
-        wanted.replaceSubrange(11 << 20..<12 << 20, with: repeatElement(0, count: 1 << 20))
+        wanted.replaceSubrange(512..<512 + 10 << 20, with: [UInt8](repeating: 0, count: 10 << 20))
+        wanted.replaceSubrange(11 << 20..<12 << 20, with: [UInt8](repeating: 0, count: 1 << 20))
         let isSame = try file.contents() == wanted
         #expect(isSame)
     }

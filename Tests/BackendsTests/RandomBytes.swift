@@ -1,3 +1,5 @@
+import Host
+
 /// Numbers that look random and are the same in each run (SplitMix64).
 struct RandomBytes {
     private var state: UInt64
@@ -20,10 +22,9 @@ struct RandomBytes {
     // Made once: byte by byte would take most of a test's time.
     private static let pool: [UInt8] = {
         var random = RandomBytes(seed: 1)
-        return (0..<1 << 18).flatMap { _ in
-            let word = random.next()
-            return [word, word >> 8, word >> 16, word >> 24].map { UInt8(truncatingIfNeeded: $0) }
-        }
+        let memory = IOBuffer(capacity: 1 << 20)
+        for offset in stride(from: 0, to: memory.capacity, by: 8) { memory.all.store(random.next(), at: offset) }
+        return memory.all.bytes
     }()
 
     /// Up to 512 KiB.
