@@ -230,7 +230,9 @@ import Testing
         let image = try RawImage(path: file.path, readOnly: false, direct: direct)
         let user = try ImageUser(image)
         let buffer = IOBuffer(capacity: 8192, alignment: 4096)
-        for index in 0..<4 { _ = user.requests.setSegment(index, of: 0, buffer.all.dropFirst(index * 2048).prefix(2048)) }
+        for index in 0..<4 {
+            _ = user.requests.setSegment(index, of: 0, buffer.all.dropFirst(index * 2048).prefix(2048))
+        }
         var step = user.requests.begin(0, .write, at: 0, count: 8192, segments: 4, isDurable: true)
         var submitted = 0
         for result in [512, 1024, 2048 + 512, 512, 2048, 1536] as [Int32] {

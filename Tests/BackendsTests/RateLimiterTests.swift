@@ -45,7 +45,9 @@ import Testing
         #expect(abs(Double(now - start) - ideal) <= 1e9 / Double(rate) + 1)
     }
 
-    @Test(arguments: [1, 19, 20, 200, 10_000] as [UInt32]) func idlenessSavesAtMostFiftyMilliseconds(rate: UInt32) throws {
+    @Test(arguments: [1, 19, 20, 200, 10_000] as [UInt32]) func idlenessSavesAtMostFiftyMilliseconds(rate: UInt32)
+        throws
+    {
         var limiter = try #require(RateLimiter(rate: rate))
         _ = limiter.take(at: Self.second)
         let later = 3600 * Self.second
