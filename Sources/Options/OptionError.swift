@@ -35,13 +35,13 @@ package struct OptionError: Error, Equatable, Sendable, CustomStringConvertible 
 }
 
 /// The text in double quotes, fit for one line of a message: control characters become `?`, and what is longer than
-/// 80 characters is cut and marked by an ellipsis.
+/// 80 characters is cut and marked by three dots.
 func quoted(_ text: String) -> String {
     var shown = ""
     var count = 0
     for scalar in text.unicodeScalars {
         if count == 80 {
-            shown += "…"
+            shown += "..."
             break
         }
         let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format

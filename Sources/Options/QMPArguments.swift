@@ -9,6 +9,12 @@ package enum QMPArguments {
     /// the number of a slot; `lun` is the same less one. Without `drive` or `netdev` the id stands for it. Members that
     /// clients are known to send for other machines are ignored.
     package static func deviceAdd(_ pairs: [KeyValue]) throws(OptionError) -> (device: DeviceSpec, slot: Int?) {
+        try deviceAdd(pairs, includingLater: false)
+    }
+
+    static func deviceAdd(
+        _ pairs: [KeyValue], includingLater: Bool
+    ) throws(OptionError) -> (device: DeviceSpec, slot: Int?) {
         let command = "device_add"
         let slotKeys = [Keys.address.description, Keys.lun.description]
         let slot = try KeyReader(
@@ -45,7 +51,7 @@ package enum QMPArguments {
             device.append(KeyValue(reference, id))
         }
         let list = KeyValueList(option: command, pairs: device, spellings: ["bootindex": "boot_index"])
-        return (try DeviceSpec.decode(list), address ?? unit.map { $0 + 1 })
+        return (try DeviceSpec.decode(list, includingLater: includingLater), address ?? unit.map { $0 + 1 })
     }
 
     /// `blockdev-add`: the drive; its id is the `node-name`. Without `file.aio`, an engine that fits `cache.direct` is
@@ -53,6 +59,7 @@ package enum QMPArguments {
     package static func blockdevAdd(_ pairs: [KeyValue]) throws(OptionError) -> DriveSpec {
         let list = KeyValueList(option: "blockdev-add", pairs: [], spellings: blockdevSpellings)
         let keys = Dictionary(blockdevSpellings.map { ($0.value, $0.key) }, uniquingKeysWith: { first, _ in first })
+        let known = DriveSpec.keys.map(\.name).filter { blockdevSpellings[$0] != nil }
         var drive: [KeyValue] = []
         for pair in pairs where !ignoredByBlockdevAdd.contains(pair.key) {
             switch keys[pair.key] {
@@ -61,7 +68,7 @@ package enum QMPArguments {
                 continue
             case "aio"?: drive.append(KeyValue("aio", pair.value.map { aioNames[$0] ?? $0 }))
             case let key?: drive.append(KeyValue(key, pair.value))
-            case nil: throw list.unknownKey(pair.key, known: blockdevSpellings.keys.sorted())
+            case nil: throw list.unknownKey(pair.key, known: known)
             }
         }
         return try DriveSpec.decode(
@@ -72,6 +79,15 @@ package enum QMPArguments {
     package static func netdevAdd(
         _ pairs: [KeyValue], descriptors: [String: Int32] = [:]
     ) throws(OptionError) -> NetdevSpec {
+        try netdevAdd(pairs, descriptors: descriptors, includingLater: false)
+    }
+
+    static func netdevAdd(
+        _ pairs: [KeyValue], descriptors: [String: Int32], includingLater: Bool
+    ) throws(OptionError) -> NetdevSpec {
+        guard includingLater || !notYetSupported.contains(OptionDescription.netdev.spelling) else {
+            throw OptionError(option: "netdev_add", problem: "this command is not supported yet")
+        }
         var netdev = pairs.filter { !ignoredByNetdevAdd.contains($0.key) }
         if !netdev.contains(where: { $0.key == "type" }) { netdev.append(KeyValue("type", "tap")) }
         netdev = netdev.map { pair in

@@ -62,7 +62,13 @@ package enum DeviceSpec: Equatable, Sendable {
 extension DeviceSpec {
     /// Reads one value of `-device`.
     package static func parse(_ text: String) throws(OptionError) -> DeviceSpec {
-        try decode(KeyValueList(option: "-device", firstKey: "driver", parsing: text))
+        try parse(text, includingLater: false)
+    }
+
+    /// Reads as `parse(_:)` does, and types that are not supported yet as well if `includingLater`.
+    static func parse(_ text: String, includingLater: Bool) throws(OptionError) -> DeviceSpec {
+        try decode(
+            KeyValueList(option: "-device", firstKey: "driver", parsing: text), includingLater: includingLater)
     }
 
     /// Decodes a device from its keys; its type is under `driver`. Throws an error for a type that is not known, has

@@ -5,34 +5,36 @@ struct ArgumentList {
     private var values: [String: [String]] = [:]
 
     /// Sorts the arguments, without the program's name. Throws an error for what is no option, an option that is not
-    /// supported yet, an option given twice that can't be, and values missing or in excess; in the order of the line.
-    init(_ arguments: [String]) throws(OptionError) {
-        var current: (option: OptionDescription, words: Int)?
+    /// supported yet, an option given twice that can't be, and values missing or in excess; in the order of the line. What is not supported
+    /// yet is taken all the same if `includingLater`.
+    init(_ arguments: [String], includingLater: Bool = false) throws(OptionError) {
+        var current: Occurrence?
         for argument in arguments {
             if argument == "--" { break }
             // The runtime puts U+FFFD for bytes that are not UTF-8: a path with it would be another file's.
             guard !argument.unicodeScalars.contains("\u{FFFD}") else {
                 throw OptionError(
-                    option: current?.option.spelling ?? "command line", offending: argument,
+                    option: current?.written ?? "command line", offending: argument,
                     problem: "\(quoted(argument)) is not UTF-8")
             }
             if argument.utf8.first == .dash {
                 guard let option = Self.table[String(Substring(argument.utf8.dropFirst()))] else {
-                    throw Self.unknown(argument, after: current?.option)
+                    throw Self.unknown(argument, after: current)
                 }
-                try finish(current?.option, words: current?.words)
-                try begin(option, written: argument)
-                current = (option, 0)
-            } else if let (option, words) = current {
-                try add(argument, to: option, words: words)
-                current = (option, words + 1)
+                try current?.finish()
+                current = Occurrence(option: option, written: argument)
+                try begin(option, written: argument, includingLater: includingLater)
+            } else if var occurrence = current {
+                try occurrence.take(argument)
+                current = occurrence
+                values[occurrence.option.name, default: []].append(argument)
             } else {
                 throw OptionError(
                     option: "command line", offending: argument,
                     problem: "\(quoted(argument)) stands before any option", remedy: "apus -help lists the options")
             }
         }
-        try finish(current?.option, words: current?.words)
+        try current?.finish()
     }
 
     /// Whether the option was given.
@@ -57,44 +59,15 @@ struct ArgumentList {
         return nil
     }
 
-    // MARK: - One argument
-
-    private mutating func begin(_ option: OptionDescription, written: String) throws(OptionError) {
-        switch (option.standing, option.arity) {
-        case (.later, _): throw OptionError(option: written, problem: "this option is not supported yet")
-        case (_, .values): return
-        default: break
+    private mutating func begin(
+        _ option: OptionDescription, written: String, includingLater: Bool
+    ) throws(OptionError) {
+        guard option.standing != .later || includingLater else {
+            throw OptionError(option: written, problem: "this option is not supported yet")
         }
+        if case .values = option.arity { return }
         guard values.updateValue([], forKey: option.name) == nil else {
             throw OptionError(option: written, offending: written, problem: "this option is given twice")
-        }
-    }
-
-    private mutating func add(_ word: String, to option: OptionDescription, words: Int) throws(OptionError) {
-        switch option.arity {
-        case .values: break
-        case .value, .optionalValue:
-            guard words == 0 else {
-                throw OptionError(
-                    option: option.spelling, offending: word, problem: "\(quoted(word)) is one word too many",
-                    remedy: "this option takes one value, without spaces or in quotes")
-            }
-        case .flag:
-            throw OptionError(
-                option: option.spelling, offending: word, problem: "\(quoted(word)) is one word too many",
-                remedy: "this option takes no value")
-        }
-        values[option.name, default: []].append(word)
-    }
-
-    private func finish(_ option: OptionDescription?, words: Int?) throws(OptionError) {
-        guard let option, option.standing != .ignored, words == 0 else { return }
-        switch option.arity {
-        case .flag, .optionalValue: return
-        case .value(let placeholder), .values(let placeholder):
-            throw OptionError(
-                option: option.spelling, problem: "the value is missing",
-                remedy: "write \(option.spelling) \(placeholder)")
         }
     }
 
@@ -109,20 +82,67 @@ struct ArgumentList {
         return table
     }()
 
-    private static func unknown(_ argument: String, after option: OptionDescription?) -> OptionError {
+    private static func unknown(_ argument: String, after occurrence: Occurrence?) -> OptionError {
         let name = String(Substring(argument.utf8.drop { $0 == .dash }))
+        let beforeEquals = String(Substring(name.utf8.prefix { $0 != .equals }))
         let remedy: String
         if table[name] != nil {
             remedy = "write it with one dash: -\(name)"
+        } else if table[beforeEquals] != nil {
+            remedy = "write -\(beforeEquals) and its value apart"
         } else if let near = nearest(to: name, among: table.keys.sorted()) {
             remedy = "did you mean -\(near)?"
-        } else if let option, option.arity != .flag {
-            remedy = "a value of \(option.spelling) cannot begin with a dash"
+        } else if let occurrence, occurrence.takesMore {
+            remedy = "a value of \(occurrence.written) cannot begin with a dash"
         } else {
             remedy = "apus -help lists the options"
         }
         return OptionError(
             option: "command line", offending: argument, problem: "there is no option \(quoted(argument))",
             remedy: remedy)
+    }
+}
+
+/// One option on the line, while its values are taken.
+private struct Occurrence {
+    let option: OptionDescription
+    /// As the user wrote it.
+    let written: String
+    private var words = 0
+
+    init(option: OptionDescription, written: String) {
+        self.option = option
+        self.written = written
+    }
+
+    /// Whether one more value may follow.
+    var takesMore: Bool {
+        switch option.arity {
+        case .flag: false
+        case .value, .optionalValue: words == 0
+        case .values: true
+        }
+    }
+
+    /// Counts one value. Throws an error for one too many.
+    mutating func take(_ word: String) throws(OptionError) {
+        guard takesMore else {
+            throw OptionError(
+                option: written, offending: word, problem: "\(quoted(word)) is one word too many",
+                remedy: option.arity == .flag
+                    ? "this option takes no value" : "this option takes one value, without spaces or in quotes")
+        }
+        words += 1
+    }
+
+    /// Throws an error if a value is missing.
+    func finish() throws(OptionError) {
+        guard words == 0, option.standing != .ignored else { return }
+        switch option.arity {
+        case .flag, .optionalValue: return
+        case .value(let placeholder), .values(let placeholder):
+            throw OptionError(
+                option: written, problem: "the value is missing", remedy: "write \(written) \(placeholder)")
+        }
     }
 }

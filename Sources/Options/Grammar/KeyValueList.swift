@@ -37,11 +37,10 @@ package struct KeyValueList: Equatable, Sendable {
     package init(option: String, firstKey: String? = nil, parsing text: String) throws(OptionError) {
         var pairs: [KeyValue] = []
         for piece in text.split(atEach: .comma) {
-            guard !piece.isEmpty else {
+            guard !piece.isEmpty || text.isEmpty else {
                 throw OptionError(
-                    option: option, offending: text,
-                    problem: text.isEmpty ? "the value is empty" : "\(quoted(text)) has an empty piece",
-                    remedy: text.isEmpty ? nil : "pieces are separated by one comma, and a value cannot contain commas")
+                    option: option, offending: text, problem: "\(quoted(text)) has an empty piece",
+                    remedy: "pieces are separated by one comma, and a value cannot contain commas")
             }
             let parts = piece.split(atEach: .equals)
             switch parts.count {

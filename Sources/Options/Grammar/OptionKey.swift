@@ -63,19 +63,19 @@ struct KeyReader {
             guard let key = keys.first(where: { $0.name == pair.key }) else {
                 throw list.unknownKey(pair.key, known: keys.map(\.name))
             }
-            let name = quoted(list.spelling(of: key.name))
             if key.isFlag, let value = pair.value {
                 throw OptionError(
-                    option: list.option, offending: value, problem: "\(name) takes no value",
+                    option: list.option, offending: value, problem: "\(list.quotedSpelling(of: key)) takes no value",
                     remedy: list.advice("write just \(key.name)"))
             }
             if !key.isFlag, pair.value == nil {
                 throw OptionError(
-                    option: list.option, offending: pair.key, problem: "\(name) needs a value",
+                    option: list.option, offending: pair.key, problem: "\(list.quotedSpelling(of: key)) needs a value",
                     remedy: list.advice("write \(key.name)=\(key.placeholder)"))
             }
             guard values.updateValue(pair, forKey: pair.key) == nil else {
-                throw OptionError(option: list.option, offending: pair.key, problem: "\(name) is given twice")
+                throw OptionError(
+                    option: list.option, offending: pair.key, problem: "\(list.quotedSpelling(of: key)) is given twice")
             }
         }
         self.list = list
@@ -84,6 +84,9 @@ struct KeyReader {
 
     /// Where the list comes from, for errors of the caller's own.
     var option: String { list.option }
+
+    /// The key as the user writes it.
+    func name<Value>(of key: OptionKey<Value>) -> String { list.spelling(of: key.name) }
 
     /// Whether the key was written.
     func has<Value>(_ key: OptionKey<Value>) -> Bool { values[key.name] != nil }
@@ -111,13 +114,13 @@ struct KeyReader {
     func missing<Value>(_ key: OptionKey<Value>) -> OptionError {
         let example = key.description.isFlag ? key.name : "\(key.name)=\(key.description.placeholder)"
         return OptionError(
-            option: list.option, problem: "\(quoted(list.spelling(of: key.name))) is missing",
+            option: list.option, problem: "\(quoted(name(of: key))) is missing",
             remedy: list.advice("write \(example)"))
     }
 
     /// An error about the value that was given for `key`, which the problem goes on from.
     func error<Value>(_ key: OptionKey<Value>, _ problem: String, remedy: String? = nil) -> OptionError {
-        let name = list.spelling(of: key.name)
+        let name = name(of: key)
         let offending = values[key.name]?.value
         let subject = offending.map { key.name == list.firstKey ? quoted($0) : "\(name): \(quoted($0))" } ?? name
         return OptionError(
@@ -131,12 +134,14 @@ struct KeyReader {
 }
 
 extension KeyValueList {
+    fileprivate func quotedSpelling(of key: KeyDescription) -> String { quoted(spelling(of: key.name)) }
+
     /// The error for a key that the option does not have.
     func unknownKey(_ key: String, known: [String]) -> OptionError {
-        let known = known.map { spelling(of: $0) }
+        let known = known.filter { $0 != firstKey }.map { spelling(of: $0) }
         let remedy =
             nearest(to: key, among: known).map { "did you mean \(quoted($0))?" }
-            ?? "known keys: \(known.joined(separator: ", "))"
+            ?? (known.isEmpty ? "there are no keys here" : "known keys: \(known.joined(separator: ", "))")
         return OptionError(option: option, offending: key, problem: "unknown key \(quoted(key))", remedy: remedy)
     }
 }

@@ -1,6 +1,7 @@
 /// The word of `known` that was probably meant by `text`; nil if none is near.
 ///
-/// Case and the difference between `-` and `_` don't count; beyond those, one letter in three may differ.
+/// Case and the difference between `-` and `_` don't count; beyond those, one letter in three may differ, or a word
+/// may lack its end.
 func nearest(to text: String, among known: [String]) -> String? {
     guard text.utf8.count <= 64 else { return nil }
     let wanted = folded(text)
@@ -11,7 +12,7 @@ func nearest(to text: String, among known: [String]) -> String? {
         guard distance <= (candidate.count + 1) / 3, distance < best?.distance ?? Int.max else { continue }
         best = (word, distance)
     }
-    return best?.word
+    return best?.word ?? known.first { wanted.count >= 3 && folded($0).starts(with: wanted) }
 }
 
 private func folded(_ text: String) -> [UInt8] {

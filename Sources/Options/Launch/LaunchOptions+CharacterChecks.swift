@@ -22,12 +22,37 @@ extension LaunchOptions {
             default: break
             }
         }
+        let backends = Dictionary(chardevs.map { ($0.id, $0.backend) }, uniquingKeysWith: { first, _ in first })
         for netdev in netdevs {
             guard case .vhostUser(let id) = netdev.backend else { continue }
             try uses.use(id, in: "-netdev vhost-user", key: "chardev")
-            try checkClient(id, in: "-netdev vhost-user")
+            try Self.checkClient(id, backends[id], in: "-netdev vhost-user")
         }
         try checkTerminal()
+        try checkListeners()
+    }
+
+    /// Two sockets cannot listen at one address: the second would take the first one's place.
+    private func checkListeners() throws(OptionError) {
+        // Apus is the client of these, whatever they say.
+        let clients = Set(devices.compactMap { if case .fileSystem(let spec) = $0 { spec.chardev } else { nil } })
+        var listeners: [(option: String, endpoint: EndpointSpec)] = []
+        if let qmp { listeners.append(("-qmp", qmp.endpoint)) }
+        if case .backend(.socket(let socket))? = serial { listeners.append(("-serial", socket.endpoint)) }
+        for chardev in chardevs {
+            guard case .socket(let socket) = chardev.backend, socket.isServer, !clients.contains(chardev.id) else {
+                continue
+            }
+            listeners.append(("-chardev \(quoted(chardev.id))", socket.endpoint))
+        }
+        var owners: [EndpointSpec: String] = [:]
+        for (option, endpoint) in listeners {
+            if let owner = owners.updateValue(option, forKey: endpoint) {
+                throw OptionError(
+                    option: option, offending: endpoint.description,
+                    problem: "\(quoted(endpoint.description)) is where \(owner) listens")
+            }
+        }
     }
 
     private func checkTerminal() throws(OptionError) {
@@ -60,8 +85,10 @@ extension LaunchOptions {
     }
 
     /// A vhost-user back end is one that apus connects to.
-    private func checkClient(_ id: String, in option: String) throws(OptionError) {
-        guard case .socket(let socket)? = chardev(id)?.backend, case .unix = socket.endpoint, !socket.isServer,
+    private static func checkClient(
+        _ id: String, _ backend: CharacterBackend?, in option: String
+    ) throws(OptionError) {
+        guard case .socket(let socket)? = backend, case .unix = socket.endpoint, !socket.isServer,
             !socket.isNoWait
         else {
             throw OptionError(

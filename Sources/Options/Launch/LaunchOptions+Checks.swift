@@ -23,13 +23,15 @@ extension LaunchOptions {
         try checkNetdevs()
         try checkIOThreads()
         try checkEntropy()
-        try checkCharacters()
         try checkSerialBus()
+        try checkCharacters()
     }
 
     private func checkProcess() throws(OptionError) {
         if pidfile != nil, !isDaemon {
-            throw OptionError(option: "-pidfile", offending: pidfile, problem: "it needs -daemonize")
+            throw OptionError(
+                option: "-pidfile", offending: pidfile, problem: "it goes with -daemonize only",
+                remedy: "add -daemonize or leave it out")
         }
     }
 

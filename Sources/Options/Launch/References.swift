@@ -27,7 +27,7 @@ struct References {
 extension OptionError {
     /// The error for an id that `option` has not given.
     static func noSuch(_ option: String, _ id: String, in user: String, key: String, known: [String]) -> OptionError {
-        let names = known.prefix(8).map { quoted($0) }.joined(separator: ", ") + (known.count > 8 ? ", …" : "")
+        let names = known.prefix(8).map { quoted($0) }.joined(separator: ", ") + (known.count > 8 ? ", ..." : "")
         return OptionError(
             option: user, offending: id, problem: "\(key): no \(option) has the id \(quoted(id))",
             remedy: known.isEmpty ? "there is no \(option)" : "known ids: \(names)")

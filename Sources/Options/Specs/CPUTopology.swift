@@ -1,5 +1,5 @@
 /// `-smp`: how many vCPUs the machine has and how they are arranged. Every field is from 1 to 254 and
-/// `sockets × dies × clusters × cores × threads` is `maximum`.
+/// `sockets * dies * clusters * cores * threads` is `maximum`.
 package struct CPUTopology: Equatable, Sendable {
     /// vCPUs at start.
     package let cpus: Int
@@ -79,9 +79,10 @@ extension CPUTopology {
         guard sockets * dies * clusters * cores * threads == maximum, maximum <= 254 else {
             throw OptionError(
                 option: "-smp", offending: text,
-                problem: "\(sockets) sockets × \(dies) dies × \(clusters) clusters × \(cores) cores × "
-                    + "\(threads) threads make \(sockets * dies * clusters * cores * threads) CPUs",
-                remedy: maximum <= 254 ? "they must make \(maximum)" : "a machine has at most 254")
+                problem:
+                    "sockets=\(sockets) * dies=\(dies) * clusters=\(clusters) * cores=\(cores) * threads=\(threads)"
+                    + " is \(sockets * dies * clusters * cores * threads) CPUs",
+                remedy: maximum <= 254 ? "it must be \(maximum)" : "a machine has at most 254")
         }
         return CPUTopology(
             cpus: cpus, maximum: maximum, sockets: sockets, dies: dies, clusters: clusters, cores: cores,

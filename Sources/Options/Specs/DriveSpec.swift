@@ -99,10 +99,14 @@ extension DriveSpec {
         let isDirect = try reader.value(Keys.direct)
         let asynchronousIO = try reader.optional(Keys.aio) ?? (isDirect ? .native : .off)
         if asynchronousIO == .native, !isDirect {
-            throw reader.error(Keys.aio, "needs direct=on", remedy: "or choose io_uring, threads or off")
+            throw reader.error(
+                Keys.aio, "needs \(reader.name(of: Keys.direct)) to be on", remedy: "or choose io_uring, threads or off"
+            )
         }
         if asynchronousIO == .off, isDirect {
-            throw reader.error(Keys.aio, "needs direct=off", remedy: "or choose native, io_uring or threads")
+            throw reader.error(
+                Keys.aio, "needs \(reader.name(of: Keys.direct)) to be off",
+                remedy: "or choose native, io_uring or threads")
         }
         var zeroDetection = try reader.value(Keys.detectZeroes)
         if let other = try reader.optional(Keys.writeZeroes) { zeroDetection = other }

@@ -83,7 +83,9 @@ extension NetdevSpec {
                     option: list.option, problem: "a tap has neither name nor descriptor",
                     remedy: "write ifname=NAME or fd=FD")
             }
-            guard descriptors.count <= 16 else { throw reader.error(Keys.fds, "are more than 16 descriptors") }
+            guard descriptors.count <= 16 else {
+                throw reader.error(reader.has(Keys.fd) ? Keys.fd : Keys.fds, "is more than 16 descriptors")
+            }
             let tap = TapSpec(
                 interface: interface, descriptors: descriptors, usesVhost: try reader.value(Keys.vhost),
                 vhostDescriptors: vhostDescriptors)
@@ -92,9 +94,7 @@ extension NetdevSpec {
             if try reader.value(Keys.vhost) { throw reader.error(Keys.vhost, "belongs to tap") }
             if reader.has(Keys.ifname) { throw reader.error(Keys.ifname, "belongs to tap") }
             if !descriptors.isEmpty { throw reader.error(reader.has(Keys.fd) ? Keys.fd : Keys.fds, "belongs to tap") }
-            guard let socket = try reader.optional(Keys.chardev) else {
-                throw reader.missing(Keys.chardev)
-            }
+            guard let socket = try reader.optional(Keys.chardev) else { throw reader.missing(Keys.chardev) }
             return NetdevSpec(id: id, backend: .vhostUser(chardev: socket), queuePairs: pairs)
         }
     }

@@ -94,7 +94,13 @@ extension ObjectSpec {
 
     /// Reads one value of `-object`.
     package static func parse(_ text: String) throws(OptionError) -> ObjectSpec {
-        try decode(KeyValueList(option: "-object", firstKey: "qom-type", parsing: text))
+        try parse(text, includingLater: false)
+    }
+
+    /// Reads as `parse(_:)` does, and types that are not supported yet as well if `includingLater`.
+    static func parse(_ text: String, includingLater: Bool) throws(OptionError) -> ObjectSpec {
+        try decode(
+            KeyValueList(option: "-object", firstKey: "qom-type", parsing: text), includingLater: includingLater)
     }
 
     /// Decodes an object from its keys; its type is under `qom-type`. Throws an error for a type that is not known or

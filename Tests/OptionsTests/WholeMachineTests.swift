@@ -1,0 +1,150 @@
+import Testing
+
+@testable import Options
+
+@Suite("What can be told of the whole machine only")
+struct WholeMachineTests {
+    private static let disks = (0..<6).map { "-drive id=d\($0),file=/d\($0) -device virtio-blk-device,drive=d\($0)" }
+    private static let cards = (0..<2).map {
+        "-netdev tap,id=n\($0),ifname=t\($0) -device virtio-net-device,netdev=n\($0)"
+    }
+    private static let serialBus = "-device virtio-serial-device"
+
+    @Test("The greatest machine: 11 devices on MMIO, 8 iothreads, ports beside them")
+    func greatest() throws {
+        let line =
+            [least] + Self.disks + Self.cards
+            + [
+                Self.serialBus, "-device virtio-balloon-device", "-device vhost-vsock-device,guest-cid=3",
+                "-chardev pty,id=c -device virtconsole,chardev=c -chardev pty,id=p -device virtserialport,chardev=p",
+            ] + (0..<8).map { "-object iothread,id=io\($0)" }
+        let options = try launch(line.joined(separator: " "), includingLater: true)
+        #expect(options.devices.count(where: \.hasTransport) == 11)
+        #expect(options.iothreads.count == 8)
+    }
+
+    @Test(
+        "Too many, or not what is referred to",
+        arguments: [
+            (
+                (disks + cards + [serialBus, "-device virtio-balloon-device"]
+                    + (3...4).map { "-device vhost-vsock-device,guest-cid=\($0)" }).joined(separator: " "),
+                "-device: there are 12 devices on MMIO; a MicroVm has at most 11"
+            ),
+            (
+                (cards + ["-netdev tap,id=n2,ifname=t2 -device virtio-net-device,netdev=n2"]).joined(separator: " "),
+                "-device virtio-net-device: there are 3 network cards; a MicroVm has at most 2"
+            ),
+            (
+                "-device virtio-balloon-device -device virtio-balloon-device",
+                "-device virtio-balloon-device: there are 2 of it; a MicroVm has at most 1"
+            ),
+            (
+                "\(serialBus) \(serialBus)",
+                "-device virtio-serial-device: there are 2 of it; a MicroVm has at most 1"
+            ),
+            (
+                "\(serialBus) -device virtconsole,chardev=a -device virtconsole,chardev=b",
+                "-device virtconsole: there are 2 of it; a MicroVm has at most 1"
+            ),
+            (
+                "-device virtconsole,chardev=a -chardev pty,id=a",
+                "-device virtconsole: there is no serial bus for it; add -device virtio-serial-device"
+            ),
+            (
+                "\(serialBus),max-ports=2 -device virtserialport,chardev=a,nr=2 -chardev pty,id=a",
+                "-device virtserialport: nr=2 is beyond max-ports=2; numbers go from 0 to 1"
+            ),
+            (
+                "\(serialBus) -device virtserialport,chardev=a,nr=2 -device virtserialport,chardev=b,nr=2",
+                "-device virtserialport: nr=2 is the number of two ports"
+            ),
+            (
+                "\(serialBus),max-ports=1 -device virtserialport,chardev=a -chardev pty,id=a",
+                "-device virtserialport: there are 1 ports; max-ports=1 has room for 0"
+            ),
+            (
+                "\(serialBus) -device virtconsole,chardev=a",
+                "-device virtconsole: chardev: no -chardev has the id \"a\"; there is no -chardev"
+            ),
+            (
+                "\(serialBus) -device virtconsole,chardev=a -chardev socket,id=a,path=/a",
+                "-device virtconsole: socket \"unix:/a\" lacks server; add server,nowait"
+            ),
+            (
+                "\(serialBus) -device virtconsole,chardev=a -chardev pty,id=a -serial chardev:a",
+                "-device virtconsole: chardev: \"a\" is in use already; each -chardev serves one user"
+            ),
+            (
+                "-device virtio-net-device,netdev=n",
+                "-device virtio-net-device: netdev: no -netdev has the id \"n\"; there is no -netdev"
+            ),
+            (
+                "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n -device virtio-net-device,netdev=n",
+                "-device virtio-net-device: netdev: \"n\" is in use already; each -netdev serves one user"
+            ),
+            (
+                "-netdev tap,id=n,fds=3:4 -device virtio-net-device,netdev=n",
+                "-device virtio-net-device: netdev \"n\" has 2 pairs of queues; add mq=on"
+            ),
+            (
+                "-netdev tap,id=n,ifname=t -netdev tap,id=n,ifname=u", "-netdev: id \"n\" is given twice"
+            ),
+            (
+                "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n,tx-iothread=io",
+                "-device virtio-net-device: iothread: no -object iothread has the id \"io\"; there is no -object iothread"
+            ),
+            (
+                "-netdev vhost-user,id=n,chardev=c -chardev socket,id=c,path=/c,server,nowait",
+                "-netdev vhost-user: chardev \"c\" is not a Unix socket without server and nowait"
+            ),
+            (
+                "-device virtio-rng-device,rng=r -object iothread,id=r",
+                "-device virtio-rng-device: rng: no -object rng-random has the id \"r\"; there is no -object rng-random"
+            ),
+            (
+                "-object rng-random,id=r,filename=/r -device virtio-rng-device,rng=r -device virtio-rng-device,rng=r",
+                "-device virtio-rng-device: rng: \"r\" is in use already; each -object rng-random serves one user"
+            ),
+            (
+                "-object rng-random,id=r,filename=/r -object iothread,id=r", "-object: id \"r\" is given twice"
+            ),
+            (
+                "-device vhost-user-fs-device,chardev=c,tag=t -chardev socket,id=c,path=/c",
+                "-device vhost-user-fs-device: virtiofsd needs to share the guest's memory; "
+                    + "write -machine microvm,mem-share=on"
+            ),
+            (
+                "-machine microvm,mem-share=on -device vhost-user-fs-device,chardev=c,tag=t -chardev pty,id=c",
+                "-device vhost-user-fs-device: chardev \"c\" is not a Unix socket; "
+                    + "give the id of a -chardev socket,path=PATH"
+            ),
+        ])
+    func refused(line: String, expected: String) {
+        #expect(
+            message { () throws(OptionError) in try LaunchOptions.parse(words("\(least) \(line)"), includingLater: true)
+            }
+                == expected)
+    }
+
+    @Test("The same mistakes give the same message, whichever option stands first")
+    func order() {
+        let mistakes = ["-smp 0", "-m 1", "-machine pc", "-drive id=a", "-device x"]
+        let messages = Set(
+            (0..<mistakes.count).map { turn in
+                let line = (0..<mistakes.count).map { mistakes[($0 + turn) % mistakes.count] }
+                return message { () throws(OptionError) in try LaunchOptions.parse(words(line.joined(separator: " "))) }
+            })
+        #expect(messages == ["-machine: \"pc\" is not a machine type; microvm is the one that is supported"])
+    }
+
+    @Test("Several read-only drives may share a file; two directories of virtiofsd don't listen")
+    func shared() throws {
+        _ = try launch("\(least) -drive id=a,file=/a,readonly=on -drive id=b,file=/a,readonly=on")
+        _ = try launch(
+            "\(least) -machine microvm,mem-share=on -chardev socket,id=c,path=/q,server,nowait "
+                + "-device vhost-user-fs-device,chardev=c,tag=t", includingLater: true)
+    }
+
+    private func words(_ line: String) -> [String] { BadCommandLines.words(line) }
+}
