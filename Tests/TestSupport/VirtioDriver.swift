@@ -14,7 +14,11 @@ package final class VirtioDriver {
     package let reactor: Reactor
     package let interrupt: InterruptLine
     /// The first address that `allocate` has not given away.
-    var nextFree: UInt64
+    package var nextFree: UInt64 {
+        get { firstFree }
+        set { firstFree = newValue }
+    }
+    private var firstFree: UInt64
     private let alarm = Alarm()
 
     /// What a driver waits for did not happen.
@@ -46,7 +50,7 @@ package final class VirtioDriver {
         self.reactor = reactor
         interrupt = try InterruptLine(reactor)
         transport = try VirtioMMIO(device, memory: self.memory, reactor: reactor, interrupt: interrupt)
-        nextFree = base
+        firstFree = base
     }
 
     // MARK: Registers

@@ -48,8 +48,7 @@ extension VirtioMMIO: BusDevice {
         case .driverFeaturesSel: driverFeaturesSel = value
         case .driverFeatures: chooseFeatures(value)
         case .queueSel: queueSel = value
-        // A size that does not fit is kept as 0, and refused with the rest when the queue is declared ready.
-        case .queueNum: changeQueue { $0.size = UInt16(exactly: value) ?? 0 }
+        case .queueNum: changeQueue { $0.size = value }
         case .queueReady: setQueueReady(value & 1 != 0)
         case .queueNotify: if status.contains(.driverOK), let index = Int(exactly: value) { worker.ring(index) }
         case .interruptACK: acknowledgeInterrupt(value)

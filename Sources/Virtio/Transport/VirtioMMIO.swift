@@ -26,7 +26,7 @@ package final class VirtioMMIO {
 
     /// What the driver has written about one queue.
     struct QueueRegisters {
-        var size: UInt16 = 0
+        var size: UInt32 = 0
         var descriptorTable: UInt64 = 0
         var availableRing: UInt64 = 0
         var usedRing: UInt64 = 0
@@ -168,12 +168,16 @@ package final class VirtioMMIO {
 
     private func makeQueue(_ index: Int) -> Virtqueue? {
         let registers = queueRegisters[index]
-        let layout = QueueLayout(
-            size: registers.size, descriptorTable: GuestAddress(registers.descriptorTable),
-            availableRing: GuestAddress(registers.availableRing), usedRing: GuestAddress(registers.usedRing))
+        let maximum = device.queueSizes[index]
         do throws(QueueError) {
+            guard let size = UInt16(exactly: registers.size) else {
+                throw .size(registers.size, maximum: maximum)
+            }
+            let layout = QueueLayout(
+                size: size, descriptorTable: GuestAddress(registers.descriptorTable),
+                availableRing: GuestAddress(registers.availableRing), usedRing: GuestAddress(registers.usedRing))
             return try Virtqueue(
-                index: index, layout: layout, maximumSize: device.queueSizes[index],
+                index: index, layout: layout, maximumSize: maximum,
                 features: Features(rawValue: driverFeatures), memory: memory)
         } catch {
             worker.complain("queue \(index) was refused: \(error)")
