@@ -50,3 +50,5 @@ int host_direct_alignment(int fd, uint32_t *memory, uint32_t *offset) {
 #endif
     return 0;
 }
+
+int host_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }

@@ -57,7 +57,7 @@ package struct HostThread: ~Copyable, Sendable {
     /// Names the calling thread; the kernel keeps the first 15 bytes.
     package static func nameCurrent(_ name: String) {
         let short = String(decoding: name.utf8.prefix(15), as: UTF8.self)
-        unsafe pthread_setname_np(pthread_self(), short)
+        _ = unsafe host_name_thread(short)
     }
 
     /// How many CPUs the calling thread may run on.

@@ -3,6 +3,10 @@
 #ifndef CHOST_H
 #define CHOST_H
 
+// First of all: liburing.h asks libc for another set of features, which would make its structures differ from those
+// that Swift's own view of libc has.
+#include <features.h>
+
 // Before liburing.h, which otherwise declares its own copy of the kernel's structures.
 #include <linux/io_uring.h>
 #include <liburing.h>

@@ -22,6 +22,8 @@ static inline pid_t host_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 // GNU extensions: declared here, since this header is read without _GNU_SOURCE, as Swift's own view of libc is.
 int host_memfd_create(const char *name);
 int host_available_cpus(void);
+/// Names the calling thread.
+int host_name_thread(const char *name);
 const char *host_strerror(int number);
 
 static inline int host_wifexited(int status) { return WIFEXITED(status); }
