@@ -62,6 +62,29 @@ package enum Socket {
         return socket
     }
 
+    /// Whether some process listens on the Unix socket at `path`; never blocks.
+    package static func isListening(unix path: String) throws(Errno) -> Bool {
+        var address = try unixAddress(path)
+        let socket = try make(AF_UNIX)
+        try socket.setNonBlocking(true)
+        let descriptor = socket.rawValue
+        do throws(Errno) {
+            _ = try checked {
+                unsafe withUnsafePointer(to: &address) {
+                    unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                    }
+                }
+            }
+        } catch {
+            // A full backlog is a listener too.
+            if error == .again { return true }
+            if error == .connectionRefused || error == .noEntry { return false }
+            throw error
+        }
+        return true
+    }
+
     /// Connects to an IPv4 address (dotted decimal) and port.
     package static func connect(ipv4 host: String, port: UInt16) throws(Errno) -> FileDescriptor {
         var address = try ipv4Address(host, port)
@@ -75,6 +98,13 @@ package enum Socket {
             }
         }
         return socket
+    }
+
+    /// Sends small pieces at once (`TCP_NODELAY`); without effect on other sockets.
+    package static func setNoDelay(_ socket: borrowing FileDescriptor) {
+        var on: Int32 = 1
+        _ = unsafe setsockopt(
+            socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// A connected pair of Unix stream sockets.
