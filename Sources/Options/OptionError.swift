@@ -59,5 +59,5 @@ extension Unicode.Scalar.Properties {
 /// Words as a sentence lists them: `a`, `a or b`, `a, b or c`.
 func alternatives(_ words: [String]) -> String {
     guard let last = words.last, words.count > 1 else { return words.first ?? "" }
-    return words.dropLast().joined(separator: ", ") + " or " + last
+    return Array(words.dropLast()).joined(separator: ", ") + " or " + last
 }

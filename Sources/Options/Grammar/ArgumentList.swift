@@ -18,7 +18,7 @@ struct ArgumentList {
                     problem: "\(quoted(argument)) is not UTF-8")
             }
             if argument.utf8.first == .dash {
-                guard let option = Self.table[String(Substring(argument.utf8.dropFirst()))] else {
+                guard let option = Self.option(named: String(Substring(argument.utf8.dropFirst()))) else {
                     throw Self.unknown(argument, after: current)
                 }
                 try current?.finish()
@@ -73,24 +73,21 @@ struct ArgumentList {
 
     // MARK: - Names
 
-    private static let table: [String: OptionDescription] = {
-        var table: [String: OptionDescription] = [:]
-        for option in OptionDescription.all {
-            table[option.name] = option
-            if let alias = option.alias { table[alias] = option }
-        }
-        return table
-    }()
+    /// The option of this name or alias. The table is short enough to be searched from its start.
+    private static func option(named name: String) -> OptionDescription? {
+        OptionDescription.all.first { $0.name == name || $0.alias == name }
+    }
 
     private static func unknown(_ argument: String, after occurrence: Occurrence?) -> OptionError {
         let name = String(Substring(argument.utf8.drop { $0 == .dash }))
         let beforeEquals = String(Substring(name.utf8.prefix { $0 != .equals }))
         let remedy: String
-        if table[name] != nil {
+        if option(named: name) != nil {
             remedy = "write it with one dash: -\(name)"
-        } else if table[beforeEquals] != nil {
+        } else if option(named: beforeEquals) != nil {
             remedy = "write -\(beforeEquals) and its value apart"
-        } else if let near = nearest(to: name, among: table.keys.sorted()) {
+        } else if let near = nearest(to: name, among: OptionDescription.all.flatMap { [$0.name, $0.alias ?? $0.name] })
+        {
             remedy = "did you mean -\(near)?"
         } else if let occurrence, occurrence.takesMore {
             remedy = "a value of \(occurrence.written) cannot begin with a dash"

@@ -41,23 +41,29 @@ struct OptionDescription: Sendable {
     let standing: Standing
     let group: Group
     let summary: String
-    let keys: [KeyDescription]
-    /// Values that work, for help.
-    let examples: [String]
+    /// The keys of its value, and values that work. Only help asks for them: the keys of options that are not on the
+    /// line are never made.
+    private let makeKeys: @Sendable () -> [KeyDescription]
+    private let makeExamples: @Sendable () -> [String]
 
     init(
         _ name: String, alias: String? = nil, _ arity: Arity, _ group: Group, _ summary: String,
-        keys: [KeyDescription] = [], examples: [String] = [], standing: Standing = .supported
+        keys: @autoclosure @escaping @Sendable () -> [KeyDescription] = [],
+        examples: @autoclosure @escaping @Sendable () -> [String] = [], standing: Standing = .supported
     ) {
         self.name = name
         self.alias = alias
         self.arity = arity
-        self.standing = notYetSupported.contains("-\(name)") ? .later : standing
+        self.standing = standing
         self.group = group
         self.summary = summary
-        self.keys = keys
-        self.examples = examples
+        makeKeys = keys
+        makeExamples = examples
     }
+
+    var keys: [KeyDescription] { makeKeys() }
+
+    var examples: [String] { makeExamples() }
 
     /// How errors and help call it: `-smp`.
     var spelling: String { "-\(name)" }

@@ -53,13 +53,12 @@ extension OptionKey where Value == Bool {
 /// The values of one list, read key by key after the list as a whole was found to hold known keys only, each once.
 struct KeyReader {
     private let list: KeyValueList
-    private let values: [String: KeyValue]
 
     /// Throws an error for a key that `keys` does not have, one given twice, a value where none belongs, or none where
     /// one does; in the order in which they were written.
     init(_ list: KeyValueList, keys: [KeyDescription]) throws(OptionError) {
-        var values: [String: KeyValue] = [:]
-        for pair in list.pairs {
+        // No pair gets past this loop that is unknown or there already, so few are looked at for each.
+        for (index, pair) in list.pairs.enumerated() {
             guard let key = keys.first(where: { $0.name == pair.key }) else {
                 throw list.unknownKey(pair.key, known: keys.map(\.name))
             }
@@ -73,13 +72,12 @@ struct KeyReader {
                     option: list.option, offending: pair.key, problem: "\(list.quotedSpelling(of: key)) needs a value",
                     remedy: list.advice("write \(key.name)=\(key.placeholder)"))
             }
-            guard values.updateValue(pair, forKey: pair.key) == nil else {
+            guard !list.pairs[..<index].contains(where: { $0.key == pair.key }) else {
                 throw OptionError(
                     option: list.option, offending: pair.key, problem: "\(list.quotedSpelling(of: key)) is given twice")
             }
         }
         self.list = list
-        self.values = values
     }
 
     /// Where the list comes from, for errors of the caller's own.
@@ -89,7 +87,7 @@ struct KeyReader {
     func name<Value>(of key: OptionKey<Value>) -> String { list.spelling(of: key.name) }
 
     /// Whether the key was written.
-    func has<Value>(_ key: OptionKey<Value>) -> Bool { values[key.name] != nil }
+    func has<Value>(_ key: OptionKey<Value>) -> Bool { list.pairs.contains { $0.key == key.name } }
 
     /// The value, or the key's standard one. Throws an error if it is missing or not of the key's type.
     func value<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value {
@@ -100,7 +98,7 @@ struct KeyReader {
 
     /// The value, or nil if it was not given. Throws an error if it is not of the key's type.
     func optional<Value>(_ key: OptionKey<Value>) throws(OptionError) -> Value? {
-        guard let text = values[key.name]?.value else { return nil }
+        guard let text = list.text(of: key.name) else { return nil }
         return try parse(text, as: key)
     }
 
@@ -121,7 +119,7 @@ struct KeyReader {
     /// An error about the value that was given for `key`, which the problem goes on from.
     func error<Value>(_ key: OptionKey<Value>, _ problem: String, remedy: String? = nil) -> OptionError {
         let name = name(of: key)
-        let offending = values[key.name]?.value
+        let offending = list.text(of: key.name)
         let subject = offending.map { key.name == list.firstKey ? quoted($0) : "\(name): \(quoted($0))" } ?? name
         return OptionError(
             option: list.option, offending: offending, problem: "\(subject) \(problem)", remedy: remedy)

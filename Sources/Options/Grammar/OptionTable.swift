@@ -56,7 +56,8 @@ extension OptionDescription {
 
     static let netdev = OptionDescription(
         "netdev", .values("tap|vhost-user,id=ID[,KEY=VALUE]..."), .network, "the host's end of a network card",
-        keys: NetdevSpec.keys, examples: ["tap,id=net0,ifname=tap0"])
+        keys: NetdevSpec.keys, examples: ["tap,id=net0,ifname=tap0"],
+        standing: notYetSupported.contains("-netdev") ? .later : .supported)
 
     // MARK: Serial port and character devices
 

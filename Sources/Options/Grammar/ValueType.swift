@@ -2,10 +2,22 @@
 struct ValueType<Value: Sendable>: Sendable {
     /// How help writes the value: `on|off`, `N`, `PATH`.
     let placeholder: String
-    /// Completes the sentence `"x" is not …`.
-    let expectation: String
     /// The value of a text, or nil if the text is not of this type.
     let parse: @Sendable (String) -> Value?
+    /// Not a string, because it is composed for an error only.
+    private let makeExpectation: @Sendable () -> String
+
+    init(
+        placeholder: String, expectation: @autoclosure @escaping @Sendable () -> String,
+        parse: @escaping @Sendable (String) -> Value?
+    ) {
+        self.placeholder = placeholder
+        self.parse = parse
+        makeExpectation = expectation
+    }
+
+    /// Completes the sentence `"x" is not …`.
+    var expectation: String { makeExpectation() }
 }
 
 // MARK: - Words
@@ -45,7 +57,7 @@ extension ValueType where Value == Bool {
 extension ValueType where Value: CaseIterable & RawRepresentable, Value.RawValue == String {
     /// One of the enumeration's raw values.
     static var choice: ValueType {
-        let words = Value.allCases.map(\.rawValue)
+        let words = Value.allCases.map { $0.rawValue }
         return ValueType(placeholder: words.joined(separator: "|"), expectation: alternatives(words)) {
             Value(rawValue: $0)
         }

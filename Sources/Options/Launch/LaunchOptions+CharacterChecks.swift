@@ -22,14 +22,26 @@ extension LaunchOptions {
             default: break
             }
         }
+        if !netdevs.isEmpty { try checkNetworkSockets(&uses) }
+        try checkTerminal()
+        try checkListeners()
+    }
+
+    /// A vhost-user back end is one that apus connects to.
+    private func checkNetworkSockets(_ uses: inout References) throws(OptionError) {
+        let option = "-netdev vhost-user"
         let backends = Dictionary(chardevs.map { ($0.id, $0.backend) }, uniquingKeysWith: { first, _ in first })
         for netdev in netdevs {
             guard case .vhostUser(let id) = netdev.backend else { continue }
-            try uses.use(id, in: "-netdev vhost-user", key: "chardev")
-            try Self.checkClient(id, backends[id], in: "-netdev vhost-user")
+            try uses.use(id, in: option, key: "chardev")
+            guard case .socket(let socket)? = backends[id], case .unix = socket.endpoint, !socket.isServer,
+                !socket.isNoWait
+            else {
+                throw OptionError(
+                    option: option, offending: id,
+                    problem: "chardev \(quoted(id)) is not a Unix socket without server and nowait")
+            }
         }
-        try checkTerminal()
-        try checkListeners()
     }
 
     /// Two sockets cannot listen at one address: the second would take the first one's place.
@@ -45,12 +57,13 @@ extension LaunchOptions {
             }
             listeners.append(("-chardev \(quoted(chardev.id))", socket.endpoint))
         }
-        var owners: [EndpointSpec: String] = [:]
+        guard listeners.count > 1 else { return }
+        var owners: [String: String] = [:]
         for (option, endpoint) in listeners {
-            if let owner = owners.updateValue(option, forKey: endpoint) {
+            let address = endpoint.description
+            if let owner = owners.updateValue(option, forKey: address) {
                 throw OptionError(
-                    option: option, offending: endpoint.description,
-                    problem: "\(quoted(endpoint.description)) is where \(owner) listens")
+                    option: option, offending: address, problem: "\(quoted(address)) is where \(owner) listens")
             }
         }
     }
@@ -82,19 +95,6 @@ extension LaunchOptions {
             option: option, offending: socket.endpoint.description,
             problem: "socket \(quoted(socket.endpoint.description)) lacks \(socket.isServer ? "nowait" : "server")",
             remedy: "add server,nowait")
-    }
-
-    /// A vhost-user back end is one that apus connects to.
-    private static func checkClient(
-        _ id: String, _ backend: CharacterBackend?, in option: String
-    ) throws(OptionError) {
-        guard case .socket(let socket)? = backend, case .unix = socket.endpoint, !socket.isServer,
-            !socket.isNoWait
-        else {
-            throw OptionError(
-                option: option, offending: id,
-                problem: "chardev \(quoted(id)) is not a Unix socket without server and nowait")
-        }
     }
 
     /// `server,nowait` on virtiofsd's chardev is tolerated: Kata writes it.

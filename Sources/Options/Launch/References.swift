@@ -3,20 +3,18 @@ struct References {
     private let option: String
     private let known: [String]
     private var free: Set<String>
-    private let ids: Set<String>
 
     /// The ids that `option` has given.
     init(to option: String, _ known: [String]) {
         self.option = option
         self.known = known
-        ids = Set(known)
-        free = ids
+        free = Set(known)
     }
 
     /// Takes `id` for `user`, which names it under `key`. Throws an error if there is none or it is taken.
     mutating func use(_ id: String, in user: String, key: String) throws(OptionError) {
-        guard ids.contains(id) else { throw .noSuch(option, id, in: user, key: key, known: known) }
         guard free.remove(id) != nil else {
+            guard known.contains(id) else { throw .noSuch(option, id, in: user, key: key, known: known) }
             throw OptionError(
                 option: user, offending: id, problem: "\(key): \(quoted(id)) is in use already",
                 remedy: "each \(option) serves one user")
