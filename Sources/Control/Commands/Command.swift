@@ -73,6 +73,8 @@ package struct CommandCall {
     package let machine: any MachineControl
     package let version: QMPVersion
     package let commands: CommandTable
+    /// Whose descriptor a command may take.
+    package let session: QMPSession
     /// To be kept by whoever finishes the command when the handler returns `.later`.
     package let reply: QMPReply
 }

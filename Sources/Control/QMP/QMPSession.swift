@@ -1,3 +1,5 @@
+package import Host
+
 /// What a session tells the connection that carries it.
 package protocol QMPSessionDelegate: AnyObject {
     /// There may be output to take, or input that can now go on. Not called from within `process`.
@@ -41,6 +43,7 @@ package final class QMPSession {
     private var isProcessing = false
     private var serial: UInt64 = 0
     private var pending: (serial: UInt64, id: JSONValue?)?
+    private var descriptor: FileDescriptor?
 
     /// A session that has just begun: the greeting is its first output.
     package init(
@@ -75,6 +78,17 @@ package final class QMPSession {
         for index in 0..<min(bytes.count, inputRoom) { input.append(bytes[index]) }
     }
 
+    /// Takes a descriptor that came with the client's bytes. One is kept, the last; it waits for a command that
+    /// takes it and closes with the session.
+    package func receive(_ descriptor: consuming FileDescriptor) {
+        self.descriptor = consume descriptor
+    }
+
+    /// Hands over the descriptor that the client sent last, once.
+    package func takeDescriptor() -> FileDescriptor? {
+        descriptor.take()
+    }
+
     /// Runs up to `limit` commands. Returns whether there is input left that could go on at once.
     package func process(atMost limit: Int) -> Bool {
         isProcessing = true
@@ -102,7 +116,7 @@ package final class QMPSession {
             serial &+= 1
             pending = (serial, id)
             let call = CommandCall(
-                arguments: request.arguments, machine: machine, version: version, commands: commands,
+                arguments: request.arguments, machine: machine, version: version, commands: commands, session: self,
                 reply: QMPReply(session: self, serial: serial))
             let outcome = request.command.run(call)
             if outcome != .later { finish(serial, outcome) }

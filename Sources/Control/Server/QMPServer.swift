@@ -1,0 +1,129 @@
+package import EventLoop
+import Host
+
+/// Serves QMP to several clients at once, on one reactor.
+///
+/// Each client is a `QMPConnection` with bounds of its own; none can hold up another or the devices beside it.
+package final class QMPServer {
+    /// What the clients together may use.
+    package struct Limits: Sendable {
+        /// Clients at a time; a further one is accepted and closed.
+        package var clients = 16
+        /// Commands of one client that one turn of the reactor runs.
+        package var commandsPerTurn = 16
+        package var session = QMPSession.Limits()
+
+        package init() {}
+    }
+
+    private let reactor: Reactor
+    private let version: QMPVersion
+    private let commands: CommandTable
+    private let limits: Limits
+    /// Let go of at the end, since the machine owns the server.
+    private var machine: (any MachineControl)?
+    private var acceptors: [QMPAcceptor] = []
+    private var connections: [QMPConnection] = []
+    private var ending: Ending?
+    private var refusals = LogLimit()
+
+    package init(
+        reactor: Reactor, machine: any MachineControl, version: QMPVersion, commands: CommandTable = .standard,
+        limits: Limits = Limits()
+    ) {
+        self.reactor = reactor
+        self.machine = machine
+        self.version = version
+        self.commands = commands
+        self.limits = limits
+    }
+
+    deinit {
+        for acceptor in acceptors { acceptor.close() }
+    }
+
+    /// Serves the clients that connect, or have connected already, to `listener`.
+    package func listen(on listener: consuming QMPListener) {
+        let acceptor = QMPAcceptor(listener, reactor: reactor, server: self)
+        acceptors.append(acceptor)
+        acceptor.accept()
+    }
+
+    /// How many clients are connected.
+    package var clientCount: Int { connections.count }
+
+    /// Tells every client of an event that has happened now.
+    package func post(_ event: QMPEvent) {
+        let now = Clock.realTime
+        let time = QMPEvent.Timestamp(seconds: now / 1_000_000_000, microseconds: now % 1_000_000_000 / 1_000)
+        for connection in connections { connection.session.post(event, at: time) }
+    }
+
+    /// Ends the service: takes no client and no command any more, sends what is still owed, and calls `done` when all
+    /// clients have been sent it or `nanoseconds` have passed. The sockets' files are gone by then.
+    package func close(within nanoseconds: UInt64, then done: @escaping () -> Void) {
+        guard ending == nil else { return }
+        let ending = Ending(server: self, done: done)
+        self.ending = ending
+        for acceptor in acceptors { reactor.retire(acceptor) }
+        for connection in connections { connection.finish() }
+        reactor.submit(.timeout(at: Clock.monotonic &+ nanoseconds), for: ending)
+        endIfIdle()
+    }
+
+    /// Takes the connection of one client.
+    func add(_ socket: consuming FileDescriptor) {
+        guard let machine, ending == nil else { return }
+        guard connections.count < limits.clients else {
+            refusals.write(.warn, "qmp", "a client was turned away: \(limits.clients) are connected already")
+            return
+        }
+        let session = QMPSession(version: version, commands: commands, machine: machine, limits: limits.session)
+        let connection = QMPConnection(
+            socket, session: session, reactor: reactor, server: self, commandsPerTurn: limits.commandsPerTurn)
+        connections.append(connection)
+        Log.debug("qmp", "a client has connected; \(connections.count) in all")
+        connection.start()
+    }
+
+    func remove(_ connection: QMPConnection) {
+        connections.removeAll { $0 === connection }
+        Log.debug("qmp", "a client has gone; \(connections.count) left")
+        endIfIdle()
+    }
+
+    func remove(_ acceptor: QMPAcceptor) {
+        acceptors.removeAll { $0 === acceptor }
+        endIfIdle()
+    }
+
+    private func endIfIdle() {
+        guard let ending, acceptors.isEmpty, connections.isEmpty else { return }
+        machine = nil
+        reactor.retire(ending)
+        ending.finish()
+    }
+
+    /// The end of the service, under way.
+    private final class Ending: IOTarget {
+        private weak var server: QMPServer?
+        private var done: (() -> Void)?
+
+        init(server: QMPServer, done: @escaping () -> Void) {
+            self.server = server
+            self.done = done
+        }
+
+        func finish() {
+            let done = self.done
+            self.done = nil
+            done?()
+        }
+
+        /// The time is up.
+        override func complete(tag: UInt32, result: Int32) {
+            guard let server else { return }
+            for connection in server.connections { server.reactor.retire(connection) }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+import EventLoop
+import Host
+import Options
+import Testing
+
+@testable import Control
+
+@Suite struct QMPServerTests {
+    @Test func answersOverASocket() throws {
+        let harness = try ServerHarness()
+        let client = try harness.connect()
+        try client.send(#"{"execute":"qmp_cap"#)
+        harness.turn()
+        try client.send(#"abilities"}{"execute":"query-name","id":[1]}"# + "\ngarbage\n")
+        harness.run { client.lines.count == 3 }
+        #expect(client.lines[0] == #"{"return":{}}"#)
+        #expect(client.lines[1] == #"{"return":{"name":"vm"},"id":[1]}"#)
+        #expect(client.lines[2].hasPrefix(#"{"error":{"class":"GenericError""#))
+    }
+
+    @Test func tellsEveryClientOfEvents() throws {
+        let harness = try ServerHarness()
+        let clients = [try harness.connect(), try harness.connect()]
+        for client in clients {
+            try client.send(#"{"execute":"qmp_capabilities"}"#)
+            harness.run { client.lines.count == 1 }
+        }
+        let before = Clock.realTime / 1_000_000_000
+        harness.server.post(.reset(guest: true))
+        for client in clients {
+            harness.run { client.lines.count == 2 }
+            let event = try JSONValue(parsing: client.lines[1])
+            #expect(event["event"] == "RESET")
+            guard case .integer(let seconds) = event["timestamp"]?["seconds"] else {
+                Issue.record("no time")
+                continue
+            }
+            #expect(seconds >= before && seconds <= before + 60)
+        }
+    }
+
+    @Test func oneClientsLongCommandHoldsUpNoOther() throws {
+        let harness = try ServerHarness()
+        harness.machine.defers = true
+        let waiting = try harness.connect()
+        let other = try harness.connect()
+        try waiting.send(#"{"execute":"stop"}{"execute":"query-kvm"}"#)
+        try other.send(#"{"execute":"query-status"}"#)
+        harness.run { other.lines.count == 1 }
+        #expect(other.lines.first?.contains("paused") == true)
+        #expect(waiting.lines.isEmpty)
+        harness.machine.replies.removeFirst().succeed()
+        harness.run { waiting.lines.count == 2 }
+        #expect(waiting.lines == [#"{"return":{}}"#, #"{"return":{"enabled":true,"present":true}}"#])
+    }
+
+    @Test func givesEachClientItsTurn() throws {
+        let harness = try ServerHarness()
+        let flooding = try harness.connect()
+        let other = try harness.connect()
+        let flood = Array(String(repeating: #"{"execute":"system_powerdown"}"#, count: 5000).utf8)
+        var offered = 0
+        try other.send(#"{"execute":"query-kvm"}"#)
+        while offered < flood.count || flooding.lines.count < 5000 {
+            offered += flooding.offer(flood[offered...])
+            let before = harness.machine.calls.count
+            harness.turn()
+            #expect(harness.machine.calls.count - before <= 16)
+        }
+        #expect(other.lines.count == 1)
+        #expect(harness.machine.calls.count == 5000)
+    }
+
+    @Test func aClientThatNeverReadsHurtsOnlyItself() throws {
+        let harness = try ServerHarness()
+        let stalled = try harness.connect()
+        let other = try harness.connect()
+        stalled.reads = false
+        let command = Array(#"{"execute":"query-commands"}"#.utf8)
+        // Until neither the kernel nor the server takes any more of it.
+        var sent = 0
+        var idleTurns = 0
+        var rest = command[...]
+        while idleTurns < 1000 {
+            let taken = stalled.offer(rest)
+            rest = rest.dropFirst(taken)
+            if rest.isEmpty {
+                rest = command[...]
+                sent += 1
+            }
+            idleTurns = taken > 0 ? 0 : idleTurns + 1
+            harness.turn()
+        }
+        #expect(sent < 100_000)
+        for _ in 0..<200 { harness.server.post(.stop) }
+        try other.send(#"{"execute":"query-kvm"}"#)
+        harness.run { other.lines.contains { $0.contains("present") } }
+        // It finds all its answers when it reads after all, and of the events as many as are kept.
+        stalled.reads = true
+        harness.run { stalled.lines.filter { $0.contains("query-cpus-fast") }.count == sent }
+        harness.run { stalled.lines.filter { $0.contains("STOP") }.count == 50 }
+    }
+
+    @Test func answersAClientThatHasEndedItsSide() throws {
+        let harness = try ServerHarness()
+        harness.machine.defers = true
+        let client = try harness.connect()
+        try client.send(String(repeating: #"{"execute":"query-kvm"}"#, count: 40) + #"{"execute":"stop"}{"exec"#)
+        Socket.shutDown(client.socket, reading: false, writing: true)
+        harness.run { client.lines.count == 40 && !harness.machine.replies.isEmpty }
+        for _ in 0..<20 { harness.turn() }
+        #expect(!client.hasEnded)
+        harness.machine.replies.removeFirst().succeed()
+        harness.run { client.hasEnded }
+        #expect(client.lines.count == 41)
+        #expect(harness.server.clientCount == 0)
+    }
+
+    @Test func survivesAClientThatVanishes() throws {
+        let harness = try ServerHarness()
+        harness.machine.defers = true
+        do {
+            let client = try TestClient(path: harness.path)
+            try client.send(#"{"execute":"stop"}{"execute":"query-kvm"}"#)
+            harness.run { !harness.machine.replies.isEmpty }
+        }
+        harness.machine.replies.removeFirst().succeed()
+        harness.run { harness.server.clientCount == 0 }
+        #expect(try harness.connect().lines.isEmpty)
+    }
+
+    @Test func boundsTheNumberOfClients() throws {
+        var limits = QMPServer.Limits()
+        limits.clients = 3
+        let harness = try ServerHarness(limits: limits)
+        for _ in 0..<3 { _ = try harness.connect() }
+        let refused = try TestClient(path: harness.path)
+        harness.clients.append(refused)
+        harness.run { refused.hasEnded }
+        #expect(refused.lines.isEmpty)
+        Socket.shutDown(harness.clients[0].socket, reading: true, writing: true)
+        harness.run { harness.server.clientCount == 2 }
+        _ = try harness.connect()
+    }
+
+    @Test func keepsTheLastDescriptor() throws {
+        let take = Command("take", "Takes the descriptor.") { call in
+            guard let descriptor = call.session.takeDescriptor() else { return .done("none") }
+            try? descriptor.write([0x41])
+            return .done("taken")
+        }
+        let harness = try ServerHarness(commands: CommandTable([take]))
+        let client = try harness.connect()
+        let dropped = try Socket.pair()
+        let kept = try Socket.pair()
+        try client.send(descriptors: [dropped.first.rawValue, kept.first.rawValue])
+        try client.send(#"{"execute":"take"}{"execute":"take"}"#)
+        harness.run { client.lines.count == 2 }
+        #expect(client.lines == [#"{"return":"taken"}"#, #"{"return":"none"}"#])
+        #expect(try kept.second.read(count: 8) == [0x41])
+        // Both ends that the server was sent are closed: with ours they were the last.
+        _ = consume dropped.first
+        _ = consume kept.first
+        try dropped.second.setNonBlocking(true)
+        try kept.second.setNonBlocking(true)
+        #expect(try dropped.second.read(count: 8) == [])
+        #expect(try kept.second.read(count: 8) == [])
+    }
+
+    // MARK: The end
+
+    @Test func sendsWhatIsOwedAndEnds() throws {
+        let harness = try ServerHarness()
+        let clients = [try harness.connect(), try harness.connect()]
+        try clients[1].send(#"{"execute":"qmp_capabilities"}"#)
+        try clients[0].send(#"{"execute":"quit"}{"execute":"query-kvm"}"#)
+        harness.run { harness.machine.calls == ["quit"] && clients[1].lines.count == 1 }
+        var isDone = false
+        harness.server.post(.shutdown(guest: false, reason: "host-qmp-quit"))
+        harness.server.close(within: 10_000_000_000) { isDone = true }
+        harness.run { isDone && clients.allSatisfy(\.hasEnded) }
+        #expect(clients[0].lines.first == #"{"return":{}}"#)
+        for client in clients { #expect(client.lines.last?.contains(#""reason":"host-qmp-quit""#) == true) }
+        #expect((try? FileStatus(at: harness.path)) == nil)
+        #expect(throws: Errno.self) { _ = try TestClient(path: harness.path) }
+    }
+
+    @Test func waitsForNoClientForEver() throws {
+        let harness = try ServerHarness()
+        harness.machine.defers = true
+        let stalled = try harness.connect()
+        stalled.reads = false
+        var taken = 1
+        while taken > 0 {
+            taken = stalled.offer(Array(String(repeating: #"{"execute":"query-commands"}"#, count: 100).utf8)[...])
+            for _ in 0..<100 { harness.turn() }
+        }
+        let waiting = try harness.connect()
+        try waiting.send(#"{"execute":"stop"}"#)
+        harness.run { !harness.machine.replies.isEmpty }
+        var isDone = false
+        harness.server.close(within: 20_000_000) { isDone = true }
+        harness.run { isDone }
+        #expect(harness.server.clientCount == 0)
+        harness.machine.replies.removeFirst().succeed()
+    }
+
+    @Test func leavesNoSocketBehindWhenItIsDropped() throws {
+        let path = ServerHarness.freshPath()
+        let reactor = try Reactor(name: "test")
+        var server: QMPServer? = QMPServer(reactor: reactor, machine: FakeMachine(), version: testVersion)
+        server?.listen(on: try QMPListener.bind(.unix(path: path)))
+        reactor.turn(waiting: false)
+        _ = try TestClient(path: path)
+        server = nil
+        #expect((try? FileStatus(at: path)) == nil)
+        for _ in 0..<100 { reactor.turn(waiting: false) }
+    }
+
+    @Test func letsGoOfTheMachine() throws {
+        let reactor = try Reactor(name: "test")
+        var machine: FakeMachine? = FakeMachine()
+        weak let observed = machine
+        let server = QMPServer(reactor: reactor, machine: try #require(machine), version: testVersion)
+        machine = nil
+        #expect(observed != nil)
+        var isDone = false
+        server.close(within: 1_000_000_000) { isDone = true }
+        #expect(isDone)
+        #expect(observed == nil)
+    }
+}
