@@ -72,7 +72,10 @@ import Testing
     }
 
     @Test func aClientThatNeverReadsHurtsOnlyItself() throws {
-        let harness = try ServerHarness()
+        var limits = QMPServer.Limits()
+        limits.session.input = 8 << 10
+        limits.session.output = 16 << 10
+        let harness = try ServerHarness(limits: limits)
         let stalled = try harness.connect()
         let other = try harness.connect()
         stalled.reads = false
@@ -81,7 +84,7 @@ import Testing
         var sent = 0
         var idleTurns = 0
         var rest = command[...]
-        while idleTurns < 1000 {
+        while idleTurns < 1000, sent < 20_000 {
             let taken = stalled.offer(rest)
             rest = rest.dropFirst(taken)
             if rest.isEmpty {
@@ -91,14 +94,15 @@ import Testing
             idleTurns = taken > 0 ? 0 : idleTurns + 1
             harness.turn()
         }
-        #expect(sent < 100_000)
+        #expect(sent < 20_000)
         for _ in 0..<200 { harness.server.post(.stop) }
         try other.send(#"{"execute":"query-kvm"}"#)
         harness.run { other.lines.contains { $0.contains("present") } }
         // It finds all its answers when it reads after all, and of the events as many as are kept.
         stalled.reads = true
-        harness.run { stalled.lines.filter { $0.contains("query-cpus-fast") }.count == sent }
-        harness.run { stalled.lines.filter { $0.contains("STOP") }.count == 50 }
+        harness.run { stalled.lines.count == sent + 50 }
+        #expect(stalled.lines.filter { $0.contains("query-cpus-fast") }.count == sent)
+        #expect(stalled.lines.filter { $0.contains("STOP") }.count == 50)
     }
 
     @Test func answersAClientThatHasEndedItsSide() throws {
