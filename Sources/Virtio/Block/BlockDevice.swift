@@ -1,0 +1,326 @@
+package import Backends
+import EventLoop
+import Host
+
+/// A disk (virtio 1.2 section 5.2): takes requests from its queues, has the image carry them out, and reports.
+///
+/// Each request has a slot from arrival to end, and a slot's number is the tag of its operations; nothing is allocated
+/// for a request. All host interfaces that a user may choose (`aio=io_uring`, `native`, `threads`, `off`) are this one:
+/// the ring never blocks the reactor, as `native` and `io_uring` promise, and finishes cached transfers at once, as
+/// `off` does. What the choice must not change, it does not: `direct` alone decides about the host's cache, and a write
+/// is on stable storage when a flush after it has ended or, for a driver without flushes, when it has ended itself.
+package final class BlockDevice: VirtioDevice {
+    /// What the user may choose about a disk.
+    package struct Options: Sendable {
+        /// What GET_ID answers; its first 20 bytes.
+        package var serial = ""
+        /// 1 to 32.
+        package var queues = 1
+        /// A power of two, 4 to 1024.
+        package var queueSize: UInt16 = 256
+        /// Whether the guest may give storage back.
+        package var discards = false
+        package var zeroDetection = ZeroDetection.off
+        /// The most requests a second on average; 0 is no limit.
+        package var iopsLimit: UInt32 = 0
+
+        package init() {}
+    }
+
+    /// Who makes a request, and where its answer goes.
+    struct Request: BitwiseCopyable {
+        var type = BlockRequestType.read
+        var queue: Int32 = 0
+        var head: UInt16 = 0
+        /// The range under way and the number of ranges, of a discard or zeroing.
+        var range: UInt8 = 0
+        var ranges: UInt8 = 0
+        var bytes: UInt32 = 0
+        var sector: UInt64 = 0
+        var status: HostSlice?
+        /// The next free slot, of a free one.
+        var nextFree: Int32 = 0
+    }
+
+    let image: RawImage
+    let options: Options
+    let table: FixedTable<Request>
+    /// The ranges of the request in slot `n`, from `n * BlockRange.mostSegments`; none if there are no such requests.
+    let ranges: FixedTable<BlockRange>
+    private var firstFree: Int32 = 0
+    private var busy = 0
+    private(set) var context: DeviceContext?
+    private var registered: (file: IOFile, reactor: Reactor)?
+    private var requests: ImageRequests?
+    private var isDurable = false
+    private var capacity: UInt64
+    private var limiter: RateLimiter?
+    private var isTimerSet = false
+    private var isWaitingForSlot = false
+    private var counts = BlockCounters()
+    private var logLimit = LogLimit()
+
+    private static let mostSlots = 512
+    private static let timerTag = UInt32.max
+
+    /// - Parameters:
+    ///   - id: what the log calls the disk.
+    ///   - image: where its bytes are; used by this device alone, unless it is read-only.
+    package init(id: String, image: RawImage, options: Options = Options()) {
+        self.image = image
+        self.options = options
+        let queues = min(max(options.queues, 1), 32)
+        let slots = min(queues * Int(options.queueSize), Self.mostSlots)
+        table = FixedTable(repeating: Request(), count: slots)
+        capacity = image.size / sectorSize
+        limiter = RateLimiter(rate: options.iopsLimit)
+        let features = Self.features(image, options)
+        let hasRanges = !features.isDisjoint(with: [.blockDiscard, .blockWriteZeroes])
+        ranges = FixedTable(repeating: BlockRange(), count: hasRanges ? slots * BlockRange.mostSegments : 0)
+        super.init(
+            id: id, type: .block, features: features,
+            queueSizes: [UInt16](repeating: options.queueSize, count: queues),
+            config: Self.config(image, options, features))
+        for slot in 0..<slots { table[slot].nextFree = slot + 1 < slots ? Int32(slot + 1) : -1 }
+        if image.size % sectorSize != 0 {
+            Log.warn(id, "the last \(image.size % sectorSize) bytes of '\(image.path)' fill no sector and stay unused")
+        }
+    }
+
+    /// What the disk has done since it was made.
+    package var counters: BlockCounters { counts }
+
+    /// Tells the driver the image's new size, after somebody has changed it.
+    package func imageResized() throws(ImageError) {
+        try image.refreshSize()
+        capacity = image.size / sectorSize
+        config.set(capacity, at: 0)
+        context?.configChanged()
+    }
+
+    // MARK: Life
+
+    override package func activate(_ context: DeviceContext) {
+        self.context = context
+        isDurable = !context.features.contains(.blockFlush)
+        guard requests == nil else { return }
+        let file = context.reactor.register(image.descriptor)
+        registered = (file, context.reactor)
+        requests = ImageRequests(
+            image, file: file, slots: table.count, segments: Int(options.queueSize),
+            zeroDetection: options.zeroDetection == .unmap && !options.discards ? .keep : options.zeroDetection)
+    }
+
+    override package var isIdle: Bool { busy == 0 }
+
+    override package func cancelRequests() {
+        requests?.stop()
+        resumeHeldBack()
+        if isTimerSet { context?.reactor.cancel(tag: Self.timerTag, of: self) }
+    }
+
+    override package func reset() {
+        requests?.restart()
+        isWaitingForSlot = false
+        context = nil
+    }
+
+    // MARK: Requests
+
+    override package func process(_ queue: Virtqueue) {
+        guard let context, let requests else { return }
+        while mayTake(context), let chain = queue.next() {
+            limiter?.spend()
+            take(chain, queue, context, requests)
+        }
+        resumeHeldBack()
+    }
+
+    /// Whether another request may be taken now; if not, the queue is processed again as soon as one may.
+    private func mayTake(_ context: DeviceContext) -> Bool {
+        guard firstFree >= 0 else {
+            isWaitingForSlot = true
+            return false
+        }
+        guard limiter != nil else { return true }
+        guard !isTimerSet else { return false }
+        guard let ready = limiter?.wait(at: Clock.monotonic) else { return true }
+        isTimerSet = context.reactor.submit(.timeout(at: ready), for: self, tag: Self.timerTag)
+        return false
+    }
+
+    private func take(
+        _ chain: DescriptorChain, _ queue: Virtqueue, _ context: DeviceContext, _ requests: ImageRequests
+    ) {
+        guard let status = chain.writable.takeLastByte() else {
+            // There is nowhere to put an answer.
+            logLimit.write(.warn, id, "a request has no byte for its status")
+            queue.complete(chain.head, written: 0)
+            return
+        }
+        let slot = Int(firstFree)
+        firstFree = table[slot].nextFree
+        busy += 1
+        table[slot].queue = Int32(truncatingIfNeeded: queue.index)
+        table[slot].head = chain.head
+        table[slot].status = status
+        table[slot].bytes = 0
+        table[slot].ranges = 0
+        guard let type = chain.readable.take(UInt32.self), chain.readable.take(UInt32.self) != nil,
+            let sector = chain.readable.take(UInt64.self)
+        else { return end(slot, .ioError) }
+        table[slot].type = BlockRequestType(rawValue: type)
+        table[slot].sector = sector
+        switch table[slot].type {
+        case .read: transfer(slot, .read, chain.writable, requests)
+        case .write: transfer(slot, .write, chain.readable, requests)
+        case .flush: follow(slot, requests.begin(slot, .flush, at: 0, count: 0, segments: 0), requests)
+        case .getID: answerID(slot, chain.writable)
+        case .discard where context.features.contains(.blockDiscard),
+            .writeZeroes where context.features.contains(.blockWriteZeroes):
+            takeRanges(slot, chain.readable, requests)
+        default: end(slot, .unsupported)
+        }
+    }
+
+    private func transfer(
+        _ slot: Int, _ kind: ImageRequestKind, _ memory: SliceList, _ requests: ImageRequests
+    ) {
+        let count = UInt64(memory.byteCount)
+        let sector = table[slot].sector
+        guard count % sectorSize == 0, contains(sector, count / sectorSize), kind == .read || !image.isReadOnly
+        else { return end(slot, .ioError) }
+        guard count > 0 else { return end(slot, .ok) }
+        for index in 0..<memory.count {
+            guard let piece = memory[index], requests.setSegment(index, of: slot, piece) else {
+                return end(slot, .ioError)
+            }
+        }
+        table[slot].bytes = UInt32(truncatingIfNeeded: count)
+        let step = requests.begin(
+            slot, kind, at: sector &* sectorSize, count: count, segments: memory.count, isDurable: isDurable)
+        follow(slot, step, requests)
+    }
+
+    /// Whether `count` sectors from `sector` on are on the disk.
+    private func contains(_ sector: UInt64, _ count: UInt64) -> Bool {
+        sector <= capacity && count <= capacity &- sector
+    }
+
+    private func answerID(_ slot: Int, _ memory: SliceList) {
+        var left = min(20, memory.byteCount)
+        table[slot].bytes = UInt32(left)
+        var serial = options.serial.utf8.prefix(20).makeIterator()
+        while left > 0, memory.put(serial.next() ?? 0) { left -= 1 }
+        end(slot, .ok)
+    }
+
+    // MARK: Discarding and zeroing
+
+    /// Copies and checks the ranges, all of them before the first is touched.
+    private func takeRanges(_ slot: Int, _ memory: SliceList, _ requests: ImageRequests) {
+        guard !image.isReadOnly, memory.byteCount > 0, memory.byteCount % BlockRange.size == 0,
+            memory.byteCount / BlockRange.size <= BlockRange.mostSegments
+        else { return end(slot, .ioError) }
+        let known = table[slot].type == .writeZeroes ? BlockRange.unmap : 0
+        let first = slot * BlockRange.mostSegments
+        var count = 0
+        var verdict = BlockStatus.ok
+        while let sector = memory.take(UInt64.self), let sectors = memory.take(UInt32.self),
+            let flags = memory.take(UInt32.self)
+        {
+            if flags & ~known != 0 { return end(slot, .unsupported) }
+            if sectors > BlockRange.mostSectors || !contains(sector, UInt64(sectors)) { verdict = .ioError }
+            ranges[first + count] = BlockRange(sector: sector, sectors: sectors, flags: flags)
+            count += 1
+        }
+        guard verdict == .ok else { return end(slot, verdict) }
+        table[slot].range = 0
+        table[slot].ranges = UInt8(truncatingIfNeeded: count)
+        follow(slot, beginRange(slot, requests), requests)
+    }
+
+    private func beginRange(_ slot: Int, _ requests: ImageRequests) -> ImageRequests.Step {
+        let range = ranges[slot * BlockRange.mostSegments + Int(table[slot].range)]
+        let kind: ImageRequestKind =
+            table[slot].type == .discard
+            ? .discard : range.flags & BlockRange.unmap != 0 && options.discards ? .unmapZeroes : .writeZeroes
+        table[slot].sector = range.sector
+        return requests.begin(
+            slot, kind, at: range.sector &* sectorSize, count: UInt64(range.sectors) &* sectorSize, segments: 0,
+            isDurable: isDurable)
+    }
+
+    // MARK: Progress
+
+    override package func completed(tag: UInt32, result: Int32) {
+        if tag == Self.timerTag {
+            isTimerSet = false
+            resumeQueues()
+        } else if let requests {
+            let slot = Int(tag)
+            follow(slot, requests.advance(slot, result: result), requests)
+            resumeHeldBack()
+        }
+    }
+
+    private func follow(_ slot: Int, _ step: ImageRequests.Step, _ requests: ImageRequests) {
+        var step = step
+        while true {
+            switch step {
+            case .submit(let operation):
+                context?.reactor.submit(operation, for: self, tag: UInt32(truncatingIfNeeded: slot))
+                return
+            case .wait:
+                return
+            case .done(nil) where table[slot].range &+ 1 < table[slot].ranges:
+                table[slot].range &+= 1
+                step = beginRange(slot, requests)
+            case .done(let error):
+                if let error { report(slot, error) }
+                return end(slot, error == nil ? .ok : .ioError)
+            }
+        }
+    }
+
+    /// Lets requests go on that had to wait for others.
+    private func resumeHeldBack() {
+        guard let requests else { return }
+        while requests.hasHeldBack, let (slot, step) = requests.resume() { follow(slot, step, requests) }
+    }
+
+    /// Writes the status, gives the request back and frees its slot.
+    private func end(_ slot: Int, _ status: BlockStatus) {
+        let request = table[slot]
+        request.status?.store(status.rawValue, at: 0)
+        let isFromDevice = request.type == .read || request.type == .getID
+        let data = isFromDevice && status == .ok ? request.bytes : 0
+        context?.queue(Int(request.queue))?.complete(request.head, written: data &+ 1)
+        counts.add(request.type, bytes: request.bytes, status)
+        table[slot].status = nil
+        table[slot].nextFree = firstFree
+        firstFree = Int32(truncatingIfNeeded: slot)
+        busy -= 1
+        if isWaitingForSlot {
+            isWaitingForSlot = false
+            resumeQueues()
+        }
+    }
+
+    private func resumeQueues() {
+        guard let context else { return }
+        for index in queueSizes.indices { if let queue = context.queue(index) { context.resume(queue) } }
+    }
+
+    private func report(_ slot: Int, _ error: Errno) {
+        let request = table[slot]
+        // A driver may ask for a discard that the file system does not know; that is nobody's mistake.
+        guard error != .canceled, !(request.type == .discard && error.meansNotSupported) else { return }
+        logLimit.write(
+            .error, id, "\(request.type.name) at sector \(request.sector) of '\(image.path)' failed: \(error)")
+    }
+
+    override package func retired() {
+        if let registered { registered.reactor.unregister(registered.file) }
+    }
+}
