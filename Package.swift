@@ -52,6 +52,12 @@ let package = Package(
             dependencies: ["Host", "EventLoop", "Memory", "Platform", "Virtio"],
             path: "Tests/TestSupport", swiftSettings: settings),
 
+        // One load per executable, which a script in hack/bench runs beside somebody else's.
+        .executableTarget(
+            name: "BlockBenchmark",
+            dependencies: ["Host", "EventLoop", "Memory", "Backends", "Virtio", "TestSupport"],
+            path: "Tests/Benchmarks/BlockBenchmark", swiftSettings: settings),
+
         tests("Host", ["Host"]),
         tests("EventLoop", ["Host", "EventLoop"]),
         tests("Memory", ["Host", "Memory"]),

@@ -2,11 +2,13 @@
 ///
 /// What an array in a class costs on each change (a check for exclusive access, and one for a shared copy) this does
 /// not: it is for the tables of a data path. An index outside the table is a mistake of the program and ends it.
+///
+/// It is `public` because the compiler specialises only what is public across modules.
 @safe
-package struct FixedTable<Element: BitwiseCopyable>: ~Copyable {
+public struct FixedTable<Element: BitwiseCopyable>: ~Copyable {
     @usableFromInline let base: UnsafeMutablePointer<Element>
     /// How many elements there are.
-    package let count: Int
+    public let count: Int
 
     /// A table of `count` elements, all equal to `element`.
     package init(repeating element: Element, count: Int) {
@@ -21,7 +23,7 @@ package struct FixedTable<Element: BitwiseCopyable>: ~Copyable {
 
     /// One element.
     @inlinable
-    package subscript(index: Int) -> Element {
+    public subscript(index: Int) -> Element {
         get {
             precondition(index >= 0 && index < count)
             return unsafe base[index]

@@ -1,47 +1,49 @@
-import CHost
+public import CHost
 import Glibc
 
 /// A checked range of host memory, borrowed from an owner that outlives it: guest RAM, a mapping or an `IOBuffer`.
 ///
 /// Only the owners make slices. Offsets are checked on each access, so a slice can neither trap nor reach outside.
 /// The memory may change at any time (it may be the guest's): every load reads it once.
+///
+/// What the data path uses is `public`: the compiler inlines nothing else across modules.
 @safe
-package struct HostSlice: BitwiseCopyable, @unchecked Sendable {
+public struct HostSlice: BitwiseCopyable, @unchecked Sendable {
     @usableFromInline let base: UnsafeMutableRawPointer
     /// Length in bytes.
-    package let count: Int
+    public let count: Int
 
     /// A slice of `count` bytes at `base`, which must stay mapped as long as the slice is used.
     @unsafe @inlinable
-    package init(base: UnsafeMutableRawPointer, count: Int) {
+    public init(base: UnsafeMutableRawPointer, count: Int) {
         unsafe self.base = unsafe base
         self.count = count
     }
 
     /// The first byte's address, for the rooms that talk to the kernel.
     @unsafe @inlinable
-    package var pointer: UnsafeMutableRawPointer { unsafe base }
+    public var pointer: UnsafeMutableRawPointer { unsafe base }
 
     /// The address as a number, for alignment checks.
     @inlinable
-    package var address: UInt { unsafe UInt(bitPattern: base) }
+    public var address: UInt { unsafe UInt(bitPattern: base) }
 
     /// The part of `count` bytes at `offset`, or nil where that would reach outside.
     @inlinable
-    package func slice(at offset: Int, count length: Int) -> HostSlice? {
+    public func slice(at offset: Int, count length: Int) -> HostSlice? {
         guard contains(offset, length) else { return nil }
         return unsafe HostSlice(base: base + offset, count: length)
     }
 
     /// The first bytes, at most `length` of them.
     @inlinable
-    package func prefix(_ length: Int) -> HostSlice {
+    public func prefix(_ length: Int) -> HostSlice {
         unsafe HostSlice(base: base, count: max(0, min(length, count)))
     }
 
     /// What is left after the first `length` bytes.
     @inlinable
-    package func dropFirst(_ length: Int) -> HostSlice {
+    public func dropFirst(_ length: Int) -> HostSlice {
         let skipped = max(0, min(length, count))
         return unsafe HostSlice(base: base + skipped, count: count - skipped)
     }
@@ -55,14 +57,14 @@ package struct HostSlice: BitwiseCopyable, @unchecked Sendable {
 extension HostSlice {
     /// Loads one byte, or nil outside the slice.
     @inlinable
-    package func byte(at offset: Int) -> UInt8? {
+    public func byte(at offset: Int) -> UInt8? {
         guard contains(offset, 1) else { return nil }
         return unsafe host_load_u8(base + offset)
     }
 
     /// Loads a little-endian integer of any alignment, or nil outside the slice.
     @inlinable
-    package func load<T: FixedWidthInteger>(at offset: Int, as type: T.Type = T.self) -> T? {
+    public func load<T: FixedWidthInteger>(at offset: Int, as type: T.Type = T.self) -> T? {
         guard contains(offset, MemoryLayout<T>.size) else { return nil }
         let address = unsafe base + offset
         return switch MemoryLayout<T>.size {
@@ -76,7 +78,7 @@ extension HostSlice {
 
     /// Stores a little-endian integer of any alignment; false outside the slice.
     @inlinable @discardableResult
-    package func store<T: FixedWidthInteger>(_ value: T, at offset: Int) -> Bool {
+    public func store<T: FixedWidthInteger>(_ value: T, at offset: Int) -> Bool {
         guard contains(offset, MemoryLayout<T>.size) else { return false }
         let address = unsafe base + offset
         switch MemoryLayout<T>.size {
@@ -91,7 +93,7 @@ extension HostSlice {
 
     /// Copies as many bytes as both sides hold; answers how many.
     @inlinable @discardableResult
-    package func copy(from source: HostSlice) -> Int {
+    public func copy(from source: HostSlice) -> Int {
         let length = min(count, source.count)
         unsafe memmove(base, source.base, length)
         return length
@@ -109,7 +111,7 @@ extension HostSlice {
 
     /// Sets every byte to `value`.
     @inlinable
-    package func fill(_ value: UInt8) {
+    public func fill(_ value: UInt8) {
         unsafe memset(base, Int32(value), count)
     }
 

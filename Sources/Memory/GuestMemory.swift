@@ -1,5 +1,5 @@
 import Glibc
-package import Host
+public import Host
 
 /// A guest access that memory cannot serve.
 package struct MemoryError: Error, Equatable, CustomStringConvertible {
@@ -14,7 +14,7 @@ package struct MemoryError: Error, Equatable, CustomStringConvertible {
 /// Which regions there are never changes, so every thread may read the table without a lock. What the bytes hold
 /// may change at any time: the guest's vCPUs write them.
 @safe
-package final class GuestMemory: @unchecked Sendable {
+public final class GuestMemory: @unchecked Sendable {
     /// One range of guest addresses, backed by one range of host memory.
     package struct Region: Sendable {
         package let start: GuestAddress
@@ -98,7 +98,7 @@ package final class GuestMemory: @unchecked Sendable {
 
     /// The host memory of `count` bytes at `address`, or nil unless all of them lie in one region.
     @inlinable
-    package func slice(at address: UInt64, count: UInt64) -> HostSlice? {
+    public func slice(at address: UInt64, count: UInt64) -> HostSlice? {
         for index in 0..<tableCount {
             let entry = unsafe table[index]
             // Wraps for an address below the region, and is then too large.
@@ -113,7 +113,6 @@ package final class GuestMemory: @unchecked Sendable {
     }
 
     /// The host memory of `count` bytes at `address`.
-    @inlinable
     package func slice(at address: GuestAddress, count: Int) throws(MemoryError) -> HostSlice {
         guard count >= 0, let found = slice(at: address.rawValue, count: UInt64(count)) else {
             throw MemoryError(address: address, count: UInt64(max(0, count)))
