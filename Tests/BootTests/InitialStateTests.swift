@@ -66,6 +66,13 @@ import Testing
         #expect(try memory.value(0xf000, UInt64.self) == 0xeeee_eeee_eeee_eeee)
     }
 
+    /// mov dx, 0x602; mov al, 1; out dx, al; hlt; jmp to the hlt.
+    @Test func theFirmwareEntryResetsTheMachine() throws {
+        let memory = try dirtyMemory()
+        try load(.linux, into: memory)
+        #expect(try memory.bytes(0xf_fff0, 9) == [0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4, 0xeb, 0xfd])
+    }
+
     @Test func aDescriptorHoldsBaseAndLimitInPieces() {
         let segment = Segment(selector: 8, base: 0x1234_5678, limit: 0xa_bcde, attributes: 0x4093)
         #expect(segment.descriptor == 0x124a_9334_5678_bcde)

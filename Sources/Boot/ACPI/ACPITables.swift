@@ -15,7 +15,7 @@ enum ACPITables {
         func place(_ table: ACPITable) throws(BootError) -> UInt64 {
             let address = next
             next = aligned(address + UInt64(table.bytes.count))
-            guard next <= Layout.highMemory else {
+            guard next <= Layout.resetVector else {
                 throw BootError(
                     place: "machine", field: "devices",
                     problem: "\(devices.count) devices and \(cpuCount) CPUs are more than the ACPI tables have room for"

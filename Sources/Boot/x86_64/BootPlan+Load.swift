@@ -32,6 +32,7 @@ extension BootPlan {
             to: memory, at: Layout.commandLine,
             maximum: min(kernel.setupHeader?.commandLineMaximum ?? Self.commandLineMaximum, room))
 
+        try ResetVector.write(to: memory)
         try MPTable(cpuCount: cpuCount).write(to: memory)
         let rsdp =
             acpi

@@ -20,8 +20,10 @@ package enum Layout {
     static let ebdaEnd: UInt64 = 0xa_0000
     /// Reserved from here to 1 MiB. An MP table too large for the EBDA comes first.
     static let firmware: UInt64 = 0xd_0000
-    /// The ACPI tables, RSDP first (where a search for it begins); up to 1 MiB.
+    /// The ACPI tables, RSDP first (where a search for it begins); up to the reset vector.
     static let acpi: UInt64 = 0xe_0000
+    /// F000:FFF0 of real mode.
+    static let resetVector: UInt64 = 0xf_fff0
     /// Where kernels may begin.
     static let highMemory: UInt64 = 0x10_0000
     /// Where a raw binary is loaded and entered.
