@@ -75,6 +75,20 @@ extension FileDescriptor {
         FileDescriptor(owning: try checked { unsafe host_memfd_create(name) })
     }
 
+    /// A file without a name in the directory at `path`, gone when it is closed.
+    package static func temporary(in path: String) throws(Errno) -> FileDescriptor {
+        do {
+            // `O_TMPFILE`, which contains `O_DIRECTORY`.
+            return try open(path, OpenOptions(rawValue: 0o20_200_000 | O_RDWR))
+        } catch {
+            guard error == .notSupported || error == .init(rawValue: EISDIR) else { throw error }
+            let name = path + "/.apus-" + randomBytes(8).map { String($0, radix: 16) }.joined()
+            let file = try open(name, [.readWrite, .create, .exclusive])
+            try removeFile(name)
+            return file
+        }
+    }
+
     /// Sets or clears `O_NONBLOCK`.
     package func setNonBlocking(_ on: Bool) throws(Errno) {
         let flags = try checked { host_fcntl(rawValue, F_GETFL, 0) }

@@ -15,12 +15,14 @@ package final class MappedRegion: @unchecked Sendable {
     }
 
     /// Maps `count` bytes of `file` from `offset`; writes reach the file if `shared`.
+    ///
+    /// - Throws: `ENOMEM` also where the file's huge pages do not suffice: they are set aside here.
     package init(
         file: borrowing FileDescriptor, offset: UInt64 = 0, count: Int, shared: Bool
     ) throws(Errno) {
         guard let offset = off_t(exactly: offset) else { throw .invalidArgument }
         unsafe base = try Self.map(
-            count, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE, file.rawValue, offset)
+            count, shared ? MAP_SHARED : MAP_PRIVATE, file.rawValue, offset)
         self.count = count
     }
 

@@ -1,4 +1,5 @@
 package import EventLoop
+package import Host
 import Synchronization
 
 /// Tells a vCPU's thread who answers an access. All threads read it, without a lock.
@@ -12,7 +13,7 @@ package final class AccessRouter: Sendable {
         case reactor(ReactorHandle)
         /// A device of this reactor, which the vCPU need not wait for.
         case posted(ReactorHandle)
-        /// Nobody: a read gives this value, a write is dropped.
+        /// Nobody is asked: a read gives this value, a write is dropped.
         case nobody(UInt64)
     }
 
@@ -22,7 +23,7 @@ package final class AccessRouter: Sendable {
     private let main: ReactorHandle
     private let reactors: [ReactorHandle]
     private let ports: [ClosedRange<UInt16>]
-    private let postedPort: UInt16?
+    private let serial: SerialPorts?
     private let window: Range<UInt64>
     private let slotSize: UInt64
     private let owners: Owners
@@ -33,20 +34,31 @@ package final class AccessRouter: Sendable {
         let high = Atomic<UInt64>(0)
     }
 
+    /// A serial port's ports: transmitted bytes need not be waited for, and some registers need not be asked for.
+    package struct SerialPorts: Sendable {
+        package let first: UInt16
+        package let registers: PublishedRegisters
+
+        package init(first: UInt16, registers: PublishedRegisters) {
+            self.first = first
+            self.registers = registers
+        }
+    }
+
     /// - Parameters:
     ///   - main: the reactor that owns the ports.
     ///   - iothreads: the further reactors, at most 14.
     ///   - ports: the port ranges that devices own.
-    ///   - postedPort: a port whose 1-byte writes need not be waited for.
+    ///   - serial: the serial port, if there is one.
     ///   - window: where the memory slots begin, and the size of each in bytes.
     package init(
-        main: ReactorHandle, iothreads: [ReactorHandle], ports: [ClosedRange<UInt16>], postedPort: UInt16?,
+        main: ReactorHandle, iothreads: [ReactorHandle], ports: [ClosedRange<UInt16>], serial: SerialPorts?,
         window: UInt64, slotSize: UInt64
     ) {
         self.main = main
         reactors = [main] + iothreads.prefix(14)
         self.ports = ports
-        self.postedPort = postedPort
+        self.serial = serial
         self.window = window..<(window &+ slotSize &* UInt64(Self.maximumSlots))
         self.slotSize = slotSize
         owners = Owners()
@@ -66,7 +78,13 @@ package final class AccessRouter: Sendable {
 
     /// Who answers a port access.
     package func answer(port: UInt16, isWrite: Bool, size: UInt8) -> Answer {
-        if port == postedPort, isWrite, size == 1 { return .posted(main) }
+        if let serial, port >= serial.first, size == 1 {
+            if isWrite {
+                if port == serial.first { return .posted(main) }
+            } else if let value = serial.registers.load(Int(port - serial.first)) {
+                return .nobody(UInt64(value))
+            }
+        }
         for range in ports where range.contains(port) { return .reactor(main) }
         // Old kernels calibrate against the timer's output bit in this port, and would wait for ever for it.
         if port == 0x61 { return .nobody(0x20) }

@@ -4,8 +4,8 @@ import Synchronization
 
 /// What a vCPU's thread tells the machine.
 package enum VCPUReport: Sendable {
-    /// The thread has stopped entering the guest and waits for `resume`.
-    case paused
+    /// The thread has stopped entering the guest and waits for `resume`; the number is what `pause` answered.
+    case paused(UInt32)
     /// The guest is over; the thread has ended.
     case ended(VCPUExit)
     /// The thread has ended because `stop` asked it to.
@@ -68,13 +68,15 @@ package final class VCPUThread: Sendable {
     package var threadID: Int32 { id.load(ordering: .acquiring) }
 
     /// Makes the thread leave the guest and wait; it then reports `.paused`.
-    package func pause() {
+    ///
+    /// - Returns: the number of this pause, by which a report is told from one of an earlier pause.
+    @discardableResult
+    package func pause() -> UInt32 {
         let old = command.load()
-        if old & Command.mask == Command.run,
-            command.compareExchange(expected: old, old &+ Command.nextPause | Command.pause)
-        {
-            kick()
-        }
+        guard old & Command.mask == Command.run else { return old }
+        let order = old &+ Command.nextPause | Command.pause
+        if command.compareExchange(expected: old, order) { kick() }
+        return order
     }
 
     /// Lets a paused thread go on.
@@ -112,7 +114,7 @@ package final class VCPUThread: Sendable {
                 report(.stopped)
                 return
             case Command.pause:
-                report(.paused)
+                report(.paused(order))
                 while command.load() == order { command.wait(while: order) }
                 continue
             default:

@@ -1,1 +1,21 @@
-print("apus")
+import Host
+import Machine
+import Options
+
+/// The program: reads the command line, and starts what it asks for.
+func main() -> Int32 {
+    do throws(OptionError) {
+        switch try LaunchOptions.parse(Array(CommandLine.arguments.dropFirst())) {
+        case .help(let text), .version(let text):
+            Process.printOutput(text)
+            return 0
+        case .launch(let options):
+            return launch(options)
+        }
+    } catch {
+        Process.printError("\(error)\n")
+        return 1
+    }
+}
+
+Process.exit(main())

@@ -66,8 +66,8 @@ struct MachineTests {
         #expect(guest.vcpu.enter() == .shutdown)
     }
 
-    @Test(arguments: [nil, 0x3f8] as [UInt16?])
-    func aThreadHandsAccessesToTheReactor(postedPort: UInt16?) throws {
+    @Test(arguments: [nil, AccessRouter.SerialPorts(first: 0x3f8, registers: PublishedRegisters())])
+    func aThreadHandsAccessesToTheReactor(serial: AccessRouter.SerialPorts?) throws {
         let guest = try TinyGuest(Self.outInFault)
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
@@ -75,7 +75,7 @@ struct MachineTests {
         let recorder = Recorder()
         reactor.serve([port], with: recorder)
         let router = AccessRouter(
-            main: handle, iothreads: [], ports: [0x3f8...0x3ff], postedPort: postedPort, window: 0xf010_0000,
+            main: handle, iothreads: [], ports: [0x3f8...0x3ff], serial: serial, window: 0xf010_0000,
             slotSize: 0x200)
         let end = Mutex<VCPUExit?>(nil)
         let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { report in
@@ -96,14 +96,14 @@ struct MachineTests {
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
         let router = AccessRouter(
-            main: handle, iothreads: [], ports: [], postedPort: nil, window: 0xf010_0000, slotSize: 0x200)
+            main: handle, iothreads: [], ports: [], serial: nil, window: 0xf010_0000, slotSize: 0x200)
         let paused = Futex(0)
         let stopped = Futex(0)
         let thread = VCPUThread(
             guest.vcpu, port: ExitPort(index: 0, mayspin: false), router: router, startsPaused: true
         ) {
             report in
-            let word = if case .paused = report { paused } else { stopped }
+            let word = if case .paused(_) = report { paused } else { stopped }
             _ = word.add(1)
             word.wake()
         }
@@ -131,7 +131,7 @@ struct MachineTests {
         let recorder = Recorder()
         reactor.serve([port], with: recorder)
         let router = AccessRouter(
-            main: handle, iothreads: [], ports: [0x3f8...0x3ff], postedPort: nil, window: 0xf010_0000, slotSize: 0x200)
+            main: handle, iothreads: [], ports: [0x3f8...0x3ff], serial: nil, window: 0xf010_0000, slotSize: 0x200)
         let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
             handle.send { $0.stop() }
         }
@@ -147,7 +147,7 @@ struct MachineTests {
         let main = try Reactor(name: "main")
         let other = try Reactor(name: "other")
         let router = AccessRouter(
-            main: main.handle, iothreads: [other.handle], ports: [], postedPort: nil, window: 0x1000, slotSize: 0x200)
+            main: main.handle, iothreads: [other.handle], ports: [], serial: nil, window: 0x1000, slotSize: 0x200)
         router.setOwner(ofSlot: 0, main.handle)
         router.setOwner(ofSlot: 31, other.handle)
         router.setOwner(ofSlot: 32, other.handle)

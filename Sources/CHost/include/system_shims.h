@@ -26,6 +26,8 @@ int host_available_cpus(void);
 int host_name_thread(const char *name);
 const char *host_strerror(int number);
 
+// Swift's view of libc hides it. Only for a process that has no other threads yet.
+static inline pid_t host_fork(void) { return fork(); }
 static inline int host_wifexited(int status) { return WIFEXITED(status); }
 static inline int host_wexitstatus(int status) { return WEXITSTATUS(status); }
 

@@ -1,0 +1,97 @@
+import Backends
+import Control
+import EventLoop
+import Host
+import Hypervisor
+import Options
+import Platform
+
+/// The devices of a light machine that are not virtio: serial port, keyboard controller, power registers.
+final class BoardDevices {
+    private let options: LaunchOptions
+    private let reactor: Reactor
+    private let bus: Bus
+    private let machine: VirtualMachine
+    /// Where the serial port's characters go; nil if there is none.
+    private(set) var console: Chardev?
+    private var serialPort: SerialPort?
+
+    init(_ options: LaunchOptions, reactor: Reactor, bus: Bus, machine: VirtualMachine) {
+        self.options = options
+        self.reactor = reactor
+        self.bus = bus
+        self.machine = machine
+    }
+
+    /// The ports that devices of the board own.
+    static func ports(_ options: LaunchOptions) -> [ClosedRange<UInt16>] {
+        var ranges = [
+            range(KeyboardController.firstPort, KeyboardController.portCount),
+            range(PowerControl.firstPort, PowerControl.portCount),
+        ]
+        if options.serial != nil { ranges.append(range(MicroVM.serialPort, SerialPort.portCount)) }
+        return ranges
+    }
+
+    private static func range(_ first: UInt64, _ count: UInt64) -> ClosedRange<UInt16> {
+        let first = UInt16(clamping: first)
+        return first...(first &+ UInt16(clamping: count) &- 1)
+    }
+
+    /// The serial port as vCPUs know it; nil if there is none.
+    var serialPorts: AccessRouter.SerialPorts? {
+        serialPort.map { .init(first: UInt16(MicroVM.serialPort), registers: $0.published) }
+    }
+
+    /// Puts the devices on the bus and connects their interrupts.
+    func attach() throws(MachineError) {
+        let keyboard = KeyboardController(interrupt: try line(MicroVM.keyboardLine, "i8042"))
+        try attach(keyboard, "i8042", KeyboardController.firstPort, KeyboardController.portCount)
+        try attach(PowerControl(), "power control", PowerControl.firstPort, PowerControl.portCount)
+        if let backend = options.serialBackend { try attachSerial(backend) }
+    }
+
+    private func attachSerial(_ backend: CharacterBackend) throws(MachineError) {
+        let chardev: Chardev
+        do {
+            chardev = try Chardev.open(backend, id: "serial", on: reactor)
+        } catch {
+            throw MachineError("-serial", "\(error)")
+        }
+        // Before anything else can fail: from here on `finish` closes it.
+        console = chardev
+        let port = SerialPort(reactor, interrupt: try line(MicroVM.serialLine, "-serial"), line: chardev)
+        chardev.attach(port)
+        try attach(port, "-serial", MicroVM.serialPort, SerialPort.portCount)
+        serialPort = port
+    }
+
+    /// Sends what the guest has written last, and leaves the host's end as it was found.
+    func finish(within nanoseconds: UInt64) {
+        serialPort?.flush()
+        console?.drain(for: nanoseconds)
+        console?.close()
+    }
+
+    private func line(_ number: UInt32, _ place: String) throws(MachineError) -> InterruptLine {
+        do {
+            let interrupt = try InterruptLine(reactor)
+            try machine.connectInterrupt(interrupt.descriptor, line: number)
+            return interrupt
+        } catch {
+            throw MachineError(place, "cannot get its interrupt: \(error)")
+        }
+    }
+
+    private func attach(
+        _ device: any BusDevice, _ name: String, _ port: UInt64, _ count: UInt64
+    ) throws(MachineError) {
+        guard bus.attach(device, .ports, at: port, count: count) else {
+            throw MachineError(name, "its ports are occupied")
+        }
+    }
+}
+
+// The two ends of a serial port's wire fit each other.
+extension SerialPort: ChardevFrontend {}
+extension Chardev: SerialLine {}

@@ -1,0 +1,33 @@
+import Boot
+import Memory
+
+/// StratoVirt's light machine: where everything is.
+enum MicroVM {
+    /// The window of virtio-mmio devices, and the length of each one's registers.
+    static let window: UInt32 = 0xf010_0000
+    static let slotSize: UInt32 = 0x200
+
+    /// Interrupt lines of the virtio-mmio devices: 5 to 15, in the order of the slots.
+    static let firstLine: UInt32 = 5
+    static let slots = 11
+
+    /// COM1, and the interrupt lines of the board's own devices.
+    static let serialPort: UInt64 = 0x3f8
+    static let serialLine: UInt32 = 4
+    static let keyboardLine: UInt32 = 1
+
+    /// The registers' address of the device in `slot`.
+    static func address(ofSlot slot: Int) -> UInt32 {
+        window + slotSize * UInt32(truncatingIfNeeded: slot)
+    }
+
+    /// The interrupt line of the device in `slot`.
+    static func line(ofSlot slot: Int) -> UInt32 {
+        firstLine + UInt32(truncatingIfNeeded: slot)
+    }
+
+    /// What the guest is told about the device in `slot`.
+    static func description(ofSlot slot: Int) -> VirtioMMIODevice {
+        VirtioMMIODevice(base: address(ofSlot: slot), size: slotSize, irq: line(ofSlot: slot))
+    }
+}

@@ -1,0 +1,99 @@
+import EventLoop
+import Host
+import Synchronization
+
+/// `-object iothread`: a thread with a reactor of its own, which carries the object's id as its name.
+final class IOThread: Sendable {
+    let id: String
+    let handle: ReactorHandle
+    /// What lives on the thread.
+    let home: Confined<DeviceHome>
+    /// The kernel's number of the thread.
+    let threadID: Int32
+    private let thread: Mutex<HostThread?>
+
+    /// Starts the thread and waits until its reactor is there.
+    ///
+    /// - Parameter prepare: runs on the new thread when its reactor is made; its system call filter is installed here.
+    init(id: String, prepare: @escaping @Sendable () -> Void) throws(MachineError) {
+        self.id = id
+        let start = Answer<Result<Running, Errno>>()
+        do {
+            thread = Mutex(try HostThread(name: id) { Self.run(name: id, start, prepare) })
+        } catch {
+            throw MachineError("-object iothread,id=\(id)", "cannot start its thread: \(error)")
+        }
+        switch start.wait() {
+        case .success(let running):
+            handle = running.handle
+            home = running.home
+            threadID = running.threadID
+        case .failure(let error):
+            throw MachineError("-object iothread,id=\(id)", "cannot make its io_uring: \(error)")
+        }
+    }
+
+    /// Runs `body` on the thread and waits for its result; only while the machine is being built.
+    func perform<T: Sendable>(
+        _ body: @escaping @Sendable (DeviceHome) throws(MachineError) -> T
+    ) throws(MachineError) -> T {
+        let answer = Answer<Result<T, MachineError>>()
+        handle.send { [home] reactor in
+            guard let home = home.value(on: reactor) else { return }
+            do throws(MachineError) {
+                answer.give(.success(try body(home)))
+            } catch {
+                answer.give(.failure(error))
+            }
+        }
+        return try answer.wait().get()
+    }
+
+    /// Ends the thread and waits for it; its devices must be at rest.
+    func stop() {
+        handle.send { $0.stop() }
+        thread.withLock { $0.take() }?.join()
+    }
+
+    private struct Running: Sendable {
+        let handle: ReactorHandle
+        let home: Confined<DeviceHome>
+        let threadID: Int32
+    }
+
+    private static func run(
+        name: String, _ start: Answer<Result<Running, Errno>>, _ prepare: () -> Void
+    ) {
+        do throws(Errno) {
+            let reactor = try Reactor(name: name)
+            let home = DeviceHome(reactor, onAction: { _ in })
+            prepare()
+            start.give(
+                .success(
+                    Running(
+                        handle: reactor.handle, home: Confined(home, to: reactor), threadID: HostThread.currentID)))
+            reactor.run()
+        } catch {
+            start.give(.failure(error))
+        }
+    }
+}
+
+/// A value that one thread gives and another waits for.
+private final class Answer<Value: Sendable>: Sendable {
+    private let value = Mutex<Value?>(nil)
+    private let isGiven = Futex(0)
+
+    func give(_ value: Value) {
+        self.value.withLock { $0 = value }
+        isGiven.store(1)
+        isGiven.wake()
+    }
+
+    func wait() -> Value {
+        while true {
+            if let value = value.withLock({ $0 }) { return value }
+            isGiven.wait(while: 0)
+        }
+    }
+}

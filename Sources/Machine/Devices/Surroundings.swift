@@ -1,0 +1,55 @@
+import EventLoop
+import Host
+import Hypervisor
+import Memory
+import Options
+import Virtio
+
+/// Where devices are attached: the reactors they may live on, and the machine that they interrupt.
+struct Surroundings {
+    let home: DeviceHome
+    let iothreads: [IOThread]
+    let memory: GuestMemory
+    let machine: VirtualMachine
+    let router: AccessRouter
+
+    /// Attaches a disk, on its iothread if it has one.
+    func attach(_ disk: Disk, slot: Int) throws(MachineError) {
+        let make = disk.maker
+        try attach(id: disk.id, iothread: disk.device.iothread, slot: slot) { home throws(MachineError) in
+            try make(home.reactor)
+        }
+    }
+
+    /// Makes a device on the reactor it shall live on, gives it the slot's registers there, and connects its
+    /// doorbells and its interrupt.
+    private func attach(
+        id: String, iothread: String?, slot: Int,
+        make: @escaping @Sendable (DeviceHome) throws(MachineError) -> VirtioDevice
+    ) throws(MachineError) {
+        let connection: DeviceHome.Connection
+        let owner: ReactorHandle
+        if let iothread {
+            guard let thread = iothreads.first(where: { $0.id == iothread }) else {
+                throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(iothread)")
+            }
+            owner = thread.handle
+            connection = try thread.perform { [memory] home throws(MachineError) in
+                try home.attach(try make(home), id: id, slot: slot, memory: memory)
+            }
+        } else {
+            owner = home.reactor.handle
+            connection = try home.attach(try make(home), id: id, slot: slot, memory: memory)
+        }
+        do {
+            try machine.connectInterrupt(connection.interrupt, line: MicroVM.line(ofSlot: slot))
+            let notify = GuestAddress(UInt64(MicroVM.address(ofSlot: slot)) + MMIORegister.queueNotify.rawValue)
+            for (queue, doorbell) in connection.doorbells.enumerated() {
+                try machine.connectDoorbell(doorbell, at: notify, value: UInt32(queue))
+            }
+        } catch {
+            throw MachineError("-device id=\(id)", "\(error)")
+        }
+        router.setOwner(ofSlot: slot, owner)
+    }
+}

@@ -1,0 +1,132 @@
+import Control
+import EventLoop
+import Host
+package import Options
+import Sandbox
+
+/// Starts the machine that `options` describe, and stays until it has ended.
+///
+/// - Returns: the process's exit status: 0 when the machine ended in good order, 1 when it could not be started, 2
+///   when it was lost.
+package func launch(_ options: LaunchOptions) -> Int32 {
+    do {
+        return try run(options)
+    } catch {
+        Process.printError("apus: \(error)\n")
+        return 1
+    }
+}
+
+private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
+    // Before anything slow, and before there is a second thread: a process that forks keeps only one.
+    var daemon: Daemon? = options.isDaemon ? try detach() : nil
+    let listeners = try bind(options)
+    try openLog(options)
+    let pidfile = try options.pidfile.map(writePidFile)
+    defer { _ = pidfile }
+
+    let signals = try takeOverSignals()
+    let reactor = try makeReactor()
+    let machine = try MachineBuilder(options, reactor: reactor).build()
+    let watch = SignalWatch(signals, reactor: reactor) { [weak machine] in machine?.end(.signal($0)) }
+    defer { _ = watch }
+    machine.serve(listeners)
+    do {
+        if !options.startsPaused { try machine.run() }
+        if let daemon = daemon.take() { try release(daemon) }
+    } catch {
+        machine.abandon()
+        throw error
+    }
+    Log.info("machine", options.startsPaused ? "waiting for cont" : "running")
+    reactor.run()
+    return machine.finish()
+}
+
+private func detach() throws(MachineError) -> Daemon {
+    do {
+        return try Daemon.detach()
+    } catch {
+        throw MachineError("-daemonize", "\(error)")
+    }
+}
+
+/// Lets the process that started this one end, since everything is in place.
+private func release(_ daemon: consuming Daemon) throws(MachineError) {
+    do {
+        try daemon.ready()
+    } catch {
+        throw MachineError("-daemonize", "cannot give up the standard streams: \(error)")
+    }
+}
+
+private func takeOverSignals() throws(MachineError) -> FileDescriptor {
+    do {
+        return try Signals.takeOver()
+    } catch {
+        throw MachineError("signals", "\(error)")
+    }
+}
+
+private func makeReactor() throws(MachineError) -> Reactor {
+    do {
+        return try Reactor(name: "main")
+    } catch {
+        throw MachineError("io_uring", "cannot make the event loop: \(error); Linux 6.1 or newer is needed")
+    }
+}
+
+private func bind(_ options: LaunchOptions) throws(MachineError) -> [ListenerBox] {
+    var listeners: [ListenerBox] = []
+    for monitor in options.monitors {
+        do {
+            listeners.append(ListenerBox(try QMPListener.bind(monitor.endpoint)))
+        } catch {
+            throw MachineError("-qmp", "\(error)")
+        }
+    }
+    return listeners
+}
+
+private func openLog(_ options: LaunchOptions) throws(MachineError) {
+    if let level = (Process.environment("APUS_LOG") ?? Process.environment("STRATOVIRT_LOG_LEVEL")).flatMap(
+        LogLevel.init(name:))
+    {
+        Log.setLevel(level)
+    }
+    guard case .file(let path) = options.log else { return }
+    do {
+        Log.setOutput(try FileDescriptor.open(path, [.writeOnly, .create, .append], mode: 0o640))
+    } catch {
+        throw MachineError("-D \(path)", "cannot open the log: \(error)")
+    }
+}
+
+private func writePidFile(_ path: String) throws(MachineError) -> PidFileBox {
+    do {
+        return PidFileBox(try PidFile(path))
+    } catch {
+        throw MachineError(
+            "-pidfile \(path)", error == .exists ? "the file exists; remove it if no machine uses it" : "\(error)")
+    }
+}
+
+/// A listener in an array, which can't hold it directly.
+final class ListenerBox {
+    private var listener: QMPListener?
+
+    init(_ listener: consuming QMPListener) {
+        self.listener = consume listener
+    }
+
+    func take() -> QMPListener? { listener.take() }
+}
+
+/// A pidfile that outlives every error after it.
+private final class PidFileBox {
+    private let file: PidFile
+
+    init(_ file: consuming PidFile) {
+        self.file = consume file
+    }
+}

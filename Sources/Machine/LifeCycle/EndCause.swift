@@ -1,0 +1,67 @@
+import Control
+
+/// Why a machine ends: what clients, the log and the exit status say about it.
+enum EndCause: Equatable {
+    /// The guest powered off, or reset itself, which ends a light machine.
+    case guestPowerOff
+    case guestReset
+    /// A triple fault: how a guest without a reset register resets.
+    case guestTripleFault
+    /// QMP's `quit`, `system_powerdown` and `system_reset`.
+    case quit
+    case hostPowerDown
+    case hostReset
+    case signal(Int32)
+    /// A vCPU cannot go on.
+    case processorFailure(String)
+
+    /// The process's exit status.
+    var status: Int32 {
+        if case .processorFailure = self { 2 } else { 0 }
+    }
+
+    /// Whether the guest brought it about.
+    var isGuest: Bool {
+        switch self {
+        case .guestPowerOff, .guestReset, .guestTripleFault: true
+        case .quit, .hostPowerDown, .hostReset, .signal, .processorFailure: false
+        }
+    }
+
+    /// The reason in the SHUTDOWN event.
+    var reason: String {
+        switch self {
+        // StratoVirt's word for all three; a reset is told by the RESET event before.
+        case .guestPowerOff, .guestReset, .guestTripleFault: "guest-shutdown"
+        case .quit: "host-qmp-quit"
+        case .hostPowerDown: "host-qmp-system-powerdown"
+        case .hostReset: "host-qmp-system-reset"
+        case .signal(let number): "Guest shutdown by signal \(number)"
+        case .processorFailure: "internal-error"
+        }
+    }
+
+    /// The last line of the log.
+    var text: String {
+        switch self {
+        case .guestPowerOff: "the guest powered off"
+        case .guestReset: "the guest reset itself"
+        case .guestTripleFault: "the guest ended in a triple fault, its way to reset"
+        case .quit: "ended by quit"
+        case .hostPowerDown: "ended by system_powerdown"
+        case .hostReset: "ended by system_reset"
+        case .signal(let number): "ended by signal \(number)"
+        case .processorFailure(let failure): "lost: \(failure)"
+        }
+    }
+
+    /// The events that announce it, in their order.
+    var events: [QMPEvent] {
+        let shutdown = QMPEvent.shutdown(guest: isGuest, reason: reason)
+        return switch self {
+        case .hostPowerDown: [.powerdown, shutdown]
+        case .guestReset, .guestTripleFault, .hostReset: [.reset(guest: isGuest), shutdown]
+        default: [shutdown]
+        }
+    }
+}

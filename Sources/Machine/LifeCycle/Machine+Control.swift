@@ -1,0 +1,48 @@
+import Backends
+import Control
+import Options
+
+extension Machine: MachineControl {
+    var status: RunStatus {
+        switch state {
+        case .running, .pausing: .running
+        case .paused, .created: .paused
+        case .ending: .other
+        }
+    }
+
+    var name: String? { options.name }
+
+    var uuid: String? { options.uuid }
+
+    var architecture: Architecture { .x86_64 }
+
+    var machineTypes: [MachineType] { [MachineType(name: "microvm", maximumCPUs: 254)] }
+
+    var cpus: [CPUInfo] {
+        parts.processors.placements.enumerated().map { index, place in
+            CPUInfo(
+                index: index, threadID: Int(place.threadID), socket: place.socket, die: place.die, core: place.core,
+                thread: place.thread)
+        }
+    }
+
+    var ioThreads: [IOThreadInfo] {
+        parts.iothreads.map { IOThreadInfo(id: $0.id, threadID: Int($0.threadID)) }
+    }
+
+    var characterDevices: [CharacterDeviceInfo] {
+        guard let console = parts.board.console else { return [] }
+        return [CharacterDeviceInfo(label: console.id, filename: console.filename, isFrontendOpen: true)]
+    }
+
+    var blockDevices: [BlockDeviceInfo] { parts.disks.map(\.info) }
+
+    func stop(_ reply: QMPReply) { pause(reply) }
+
+    func quit() { end(.quit) }
+
+    func powerDown() throws(QMPError) { end(.hostPowerDown) }
+
+    func reset() throws(QMPError) { end(.hostReset) }
+}

@@ -1,0 +1,209 @@
+import Control
+import EventLoop
+import Host
+import Hypervisor
+import Memory
+import Options
+import Platform
+import Sandbox
+
+/// A machine: what it is made of, and how it runs, pauses and ends. It belongs to the main reactor.
+final class Machine {
+    /// Where the machine is in its life.
+    enum State: Equatable {
+        /// Built; no vCPU has entered the guest.
+        case created
+        case running
+        case pausing
+        case paused
+        case ending
+    }
+
+    let options: LaunchOptions
+    let reactor: Reactor
+    let parts: Parts
+    private(set) var state = State.created
+    private var server: QMPServer?
+    private var endCause: EndCause?
+    private var stopReplies: [QMPReply] = []
+
+    /// What a machine is made of.
+    struct Parts {
+        let home: DeviceHome
+        let iothreads: [IOThread]
+        let disks: [Disk]
+        let processors: Processors
+        let board: BoardDevices
+        /// KVM's side of it, kept as long as anything uses it.
+        let hypervisor: VirtualMachine
+    }
+
+    init(_ options: LaunchOptions, reactor: Reactor, parts: Parts) {
+        self.options = options
+        self.reactor = reactor
+        self.parts = parts
+        parts.processors.onEnd = { [weak self] index, exit in self?.processorEnded(index, exit) }
+    }
+
+    /// Serves QMP from now on.
+    func serve(_ listeners: consuming [ListenerBox]) {
+        let server = QMPServer(reactor: reactor, machine: self, version: QMPVersion(package: "apus-0.1.0"))
+        self.server = server
+        for listener in listeners {
+            if let listener = listener.take() { server.listen(on: listener) }
+        }
+    }
+
+    // MARK: Running and pausing
+
+    /// Lets the vCPUs enter the guest, for the first time or after a pause.
+    func run() throws(MachineError) {
+        for disk in parts.disks { try disk.lock() }
+        state = .running
+        parts.home.resume()
+        for iothread in parts.iothreads {
+            iothread.handle.send { [home = iothread.home] reactor in home.value(on: reactor)?.resume() }
+        }
+        parts.processors.resume()
+    }
+
+    /// Stops the vCPUs, then the devices, and answers when nothing moves any more.
+    func pause(_ reply: QMPReply) {
+        switch state {
+        case .paused, .created:
+            server?.post(.stop)
+            reply.succeed()
+        case .ending:
+            reply.fail(QMPError("The machine is ending"))
+        case .pausing:
+            stopReplies.append(reply)
+        case .running:
+            stopReplies.append(reply)
+            state = .pausing
+            parts.processors.pause { [self] in
+                drainDevices { [self] in
+                    guard state == .pausing else { return }
+                    state = .paused
+                    Log.info("machine", "paused")
+                    server?.post(.stop)
+                    let replies = stopReplies
+                    stopReplies = []
+                    for reply in replies { reply.succeed() }
+                }
+            }
+        }
+    }
+
+    /// Calls `done` when no device of any reactor has work in flight.
+    private func drainDevices(_ done: @escaping () -> Void) {
+        let countdown = Countdown(parts.iothreads.count + 1, done)
+        parts.home.pause { countdown.step() }
+        let answer = Confined(countdown, to: reactor)
+        let main = reactor.handle
+        for iothread in parts.iothreads {
+            iothread.handle.send { [home = iothread.home] reactor in
+                home.value(on: reactor)?.pause {
+                    main.send { reactor in answer.value(on: reactor)?.step() }
+                }
+            }
+        }
+    }
+
+    /// Lets a paused machine go on.
+    func resume(_ reply: QMPReply) {
+        switch state {
+        case .running:
+            server?.post(.resume)
+            reply.succeed()
+        case .pausing:
+            reply.fail(QMPError("The machine is just being paused"))
+        case .ending:
+            reply.fail(QMPError("The machine is ending"))
+        case .created, .paused:
+            do throws(MachineError) {
+                try run()
+            } catch {
+                reply.fail(QMPError("\(error)"))
+                return
+            }
+            Log.info("machine", "running")
+            server?.post(.resume)
+            reply.succeed()
+        }
+    }
+
+    // MARK: Ending
+
+    /// What a device of the board asks for.
+    func act(_ action: BusAction) {
+        switch action {
+        case .none: break
+        case .powerOff: end(.guestPowerOff)
+        case .reset: end(.guestReset)
+        }
+    }
+
+    private func processorEnded(_ index: Int, _ exit: VCPUExit) {
+        switch exit {
+        case .shutdown: end(.guestTripleFault)
+        case .systemEvent(1): end(.guestPowerOff)
+        case .systemEvent(2): end(.guestReset)
+        default: end(.processorFailure("vCPU \(index) cannot go on: \(exit)"))
+        }
+    }
+
+    /// Ends the machine in good order; the first cause counts.
+    func end(_ cause: EndCause) {
+        guard endCause == nil else { return }
+        endCause = cause
+        state = .ending
+        if cause.status == 0 {
+            Log.info("machine", cause.text)
+        } else {
+            Log.error("machine", cause.text)
+        }
+        for event in cause.events { server?.post(event) }
+        for reply in stopReplies { reply.fail(QMPError("The machine is ending")) }
+        stopReplies = []
+        // The answer to the command that ends the machine goes out before the service closes.
+        let countdown = Countdown(2) { [reactor] in reactor.stop() }
+        parts.processors.stop { [self] in drainDevices { countdown.step() } }
+        if let server {
+            server.close(within: Self.farewell) { countdown.step() }
+        } else {
+            countdown.step()
+        }
+        reactor.submit(.timeout(at: Clock.monotonic &+ Self.patience), for: EndTimer(reactor))
+    }
+
+    /// How long clients have to take what they are owed, in nanoseconds.
+    private static let farewell: UInt64 = 500_000_000
+    /// How long the end may take, in nanoseconds, before it comes without waiting for I/O that hangs.
+    private static let patience: UInt64 = 10_000_000_000
+
+    private final class EndTimer: IOTarget {
+        private let reactor: Reactor
+
+        init(_ reactor: Reactor) {
+            self.reactor = reactor
+        }
+
+        override func complete(tag: UInt32, result: Int32) {
+            Log.warn("machine", "some I/O did not end in time; leaving it")
+            reactor.stop()
+        }
+    }
+
+    /// Leaves the host as it was found, when the start has failed.
+    func abandon() {
+        parts.board.finish(within: 0)
+    }
+
+    /// After the reactor's last turn: waits for the threads, and answers with the exit status.
+    func finish() -> Int32 {
+        parts.processors.join()
+        parts.board.finish(within: Self.farewell)
+        for iothread in parts.iothreads { iothread.stop() }
+        return endCause?.status ?? 0
+    }
+}

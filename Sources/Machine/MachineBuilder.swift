@@ -1,0 +1,154 @@
+import Backends
+import Boot
+import Control
+import EventLoop
+import Host
+import Hypervisor
+import Memory
+import Options
+import Platform
+import Virtio
+
+/// Builds a machine out of its options, step by step; each step that fails names what it was for.
+final class MachineBuilder {
+    private let options: LaunchOptions
+    private let reactor: Reactor
+    private let home: DeviceHome
+    private let relay = ActionRelay()
+    private var board: BoardDevices?
+
+    init(_ options: LaunchOptions, reactor: Reactor) {
+        self.options = options
+        self.reactor = reactor
+        home = DeviceHome(reactor, onAction: relay.act)
+    }
+
+    /// Builds the machine; no vCPU has run when it is done. A failure leaves nothing behind on the host.
+    func build() throws(MachineError) -> Machine {
+        do {
+            return try assemble()
+        } catch {
+            board?.finish(within: 0)
+            throw error
+        }
+    }
+
+    private func assemble() throws(MachineError) -> Machine {
+        // What is cheap to check comes first: files, before memory and vCPUs.
+        let files = try BootFiles(options)
+        let disks = try openDisks()
+        let memory = try GuestMemory.make(options)
+        let machine = try hypervisor { () throws(HypervisorError) in try VirtualMachine(try KVM(), memory: memory) }
+        var iothreads: [IOThread] = []
+        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id, prepare: {})) }
+        let board = BoardDevices(options, reactor: reactor, bus: home.bus, machine: machine)
+        self.board = board
+        try board.attach()
+        let router = AccessRouter(
+            main: reactor.handle, iothreads: iothreads.map(\.handle), ports: BoardDevices.ports(options),
+            serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
+        let surroundings = Surroundings(
+            home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
+        for (slot, disk) in disks.enumerated() { try surroundings.attach(disk, slot: slot) }
+
+        let plan = BootPlan(
+            commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
+            devices: disks.indices.map(MicroVM.description(ofSlot:)), hasSerial: options.serial != nil)
+        let initial = try load(plan, files, memory)
+        let processors = try makeProcessors(machine, initial, router, iothreads)
+        let built = Machine(
+            options, reactor: reactor,
+            parts: Machine.Parts(
+                home: home, iothreads: iothreads, disks: disks, processors: processors, board: board,
+                hypervisor: machine))
+        relay.machine = built
+        return built
+    }
+
+    private func makeProcessors(
+        _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread]
+    ) throws(MachineError) -> Processors {
+        let ports = Processors.ports(options.topology.cpus)
+        reactor.serve(ports, with: home.bus)
+        for iothread in iothreads {
+            try iothread.perform { home in home.reactor.serve(ports, with: home.bus) }
+        }
+        let processors = try hypervisor { () throws(HypervisorError) in
+            try Processors(
+                machine, options.topology, initial: initial, ports: ports, router: router, reactor: reactor)
+        }
+        do {
+            try processors.start(prepare: {})
+        } catch {
+            throw MachineError("-smp", "cannot start the vCPUs' threads: \(error)")
+        }
+        return processors
+    }
+
+    private func load(
+        _ plan: BootPlan, _ files: borrowing BootFiles, _ memory: GuestMemory
+    ) throws(MachineError) -> InitialState {
+        do {
+            return try plan.load(kernel: files.kernel, initrd: files.initrd, into: memory)
+        } catch {
+            throw MachineError("-kernel", "\(error)")
+        }
+    }
+
+    private func hypervisor<T: ~Copyable>(_ body: () throws(HypervisorError) -> T) throws(MachineError) -> T {
+        do {
+            return try body()
+        } catch {
+            throw MachineError("-accel kvm", "\(error)")
+        }
+    }
+
+    private func openDisks() throws(MachineError) -> [Disk] {
+        var disks: [Disk] = []
+        for case .block(let device) in options.devices {
+            guard let drive = options.drive(device.drive) else {
+                throw MachineError("-device virtio-blk-device", "there is no -drive id=\(device.drive)")
+            }
+            let disk = try Disk(drive, device)
+            if let other = disks.first(where: { $0.conflicts(with: disk) }) {
+                throw MachineError(
+                    "-drive id=\(drive.id)",
+                    "'\(drive.file)' is also the image of -drive id=\(other.drive.id); use it once, or readonly=on in both"
+                )
+            }
+            disks.append(disk)
+        }
+        return disks
+    }
+}
+
+/// Gives what devices of the board ask for to the machine, which is made after them.
+private final class ActionRelay {
+    weak var machine: Machine?
+
+    func act(_ action: BusAction) { machine?.act(action) }
+}
+
+/// What the guest starts from, open for reading.
+private struct BootFiles: ~Copyable {
+    let kernel: BootFile
+    let initrd: BootFile?
+
+    init(_ options: LaunchOptions) throws(MachineError) {
+        let kernel = try Self.open(.kernel, options.kernel)
+        if let path = options.initrd {
+            initrd = try Self.open(.initrd, path)
+        } else {
+            initrd = nil
+        }
+        self.kernel = kernel
+    }
+
+    private static func open(_ role: BootFile.Role, _ path: String) throws(MachineError) -> BootFile {
+        do {
+            return try BootFile(role, path: path)
+        } catch {
+            throw MachineError("-\(role.rawValue)", "\(error)")
+        }
+    }
+}

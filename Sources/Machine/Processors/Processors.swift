@@ -1,0 +1,172 @@
+import Boot
+import EventLoop
+import Host
+import Hypervisor
+import Options
+
+/// The machine's vCPUs and their threads, as the main reactor sees them.
+final class Processors {
+    /// Called when the guest is over on one vCPU.
+    var onEnd: ((_ index: Int, VCPUExit) -> Void)?
+    private let threads: [VCPUThread]
+    private let topology: CPUTopology
+    // What each thread has last reported.
+    private var states: [State]
+    // The pause whose report each thread owes; nil while it is to run.
+    private var pauses: [UInt32?]
+    private var whenPaused: (() -> Void)?
+    private var whenEnded: (() -> Void)?
+
+    private enum State {
+        case running, paused, ended
+    }
+
+    /// The mailboxes of `count` vCPUs, for every reactor that serves them.
+    static func ports(_ count: Int) -> [ExitPort] {
+        let mayspin = HostThread.availableCPUs > 1
+        return (0..<count).map { ExitPort(index: $0, mayspin: mayspin) }
+    }
+
+    /// Creates the vCPUs; the first begins with `initial`, the others wait until the guest starts them.
+    init(
+        _ machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, ports: [ExitPort],
+        router: AccessRouter, reactor: Reactor
+    ) throws(HypervisorError) {
+        self.topology = topology
+        let arrangement = ProcessorTopology(
+            threadsPerCore: topology.threads, coresPerSocket: topology.cores * topology.clusters * topology.dies,
+            sockets: topology.sockets)
+        let mailbox = Mailbox(reactor)
+        var threads: [VCPUThread] = []
+        for port in ports {
+            let index = port.index
+            let vcpu = try VCPU(machine, index: index)
+            try vcpu.prepare(machine, arrangement)
+            if index == 0 { try vcpu.set(InitialRegisters(initial)) }
+            threads.append(
+                VCPUThread(vcpu, port: port, router: router, startsPaused: true) { mailbox.post($0, of: index) })
+        }
+        self.threads = threads
+        states = threads.map { _ in .running }
+        pauses = threads.map { _ in nil }
+        mailbox.deliver(to: Confined(self, to: reactor))
+    }
+
+    /// Starts all threads; they pause before they enter the guest.
+    ///
+    /// - Parameter prepare: runs first on each.
+    func start(prepare: @escaping @Sendable () -> Void) throws(Errno) {
+        for thread in threads { try thread.start(prepare: prepare) }
+    }
+
+    /// Makes all vCPUs leave the guest, and calls `done` when none is in it.
+    func pause(_ done: @escaping () -> Void) {
+        whenPaused = done
+        for (index, thread) in threads.enumerated() { pauses[index] = thread.pause() }
+        check()
+    }
+
+    /// Lets all vCPUs run.
+    func resume() {
+        whenPaused = nil
+        for (index, thread) in threads.enumerated() where states[index] != .ended {
+            states[index] = .running
+            pauses[index] = nil
+            thread.resume()
+        }
+    }
+
+    /// Ends all threads, and calls `done` when they have ended.
+    func stop(_ done: @escaping () -> Void) {
+        whenEnded = done
+        for thread in threads { thread.stop() }
+        check()
+    }
+
+    /// Waits until the threads are gone.
+    func join() {
+        for thread in threads { thread.join() }
+    }
+
+    /// Each vCPU's thread, and where the vCPU sits.
+    var placements: [(threadID: Int32, socket: Int, die: Int, core: Int, thread: Int)] {
+        threads.enumerated().map { index, thread in
+            let core = index / topology.threads
+            let die = core / (topology.cores * topology.clusters)
+            return (
+                thread.threadID, die / topology.dies, die % topology.dies, core % (topology.cores * topology.clusters),
+                index % topology.threads
+            )
+        }
+    }
+
+    private func note(_ report: VCPUReport, of index: Int) {
+        guard states.indices.contains(index) else { return }
+        switch report {
+        case .paused(let pause): if pauses[index] == pause { states[index] = .paused }
+        case .stopped: states[index] = .ended
+        case .ended(let exit):
+            states[index] = .ended
+            onEnd?(index, exit)
+        }
+        check()
+    }
+
+    private func check() {
+        if whenPaused != nil, !states.contains(.running) {
+            let done = whenPaused.take()
+            done?()
+        }
+        if whenEnded != nil, states.allSatisfy({ $0 == .ended }) {
+            let done = whenEnded.take()
+            done?()
+        }
+    }
+
+    /// Carries reports from the vCPUs' threads to the main reactor.
+    private final class Mailbox: @unchecked Sendable {
+        private let handle: ReactorHandle
+        // Set once, before any thread has been started.
+        private var receiver: Confined<Processors>?
+
+        init(_ reactor: Reactor) {
+            handle = reactor.handle
+        }
+
+        func deliver(to receiver: Confined<Processors>) {
+            self.receiver = receiver
+        }
+
+        func post(_ report: VCPUReport, of index: Int) {
+            handle.send { [receiver] reactor in receiver?.value(on: reactor)?.note(report, of: index) }
+        }
+    }
+}
+
+extension InitialRegisters {
+    /// The registers with which a kernel is entered.
+    init(_ state: InitialState) {
+        self.init(
+            code: Segment(state.code), data: Segment(state.data), task: Segment(state.task),
+            gdt: Table(base: state.gdt.base, limit: state.gdt.limit),
+            idt: Table(base: state.idt.base, limit: state.idt.limit))
+        rip = state.rip
+        rsp = state.rsp
+        rbp = state.rbp
+        rbx = state.rbx
+        rsi = state.rsi
+        cr0 = state.cr0
+        cr3 = state.cr3
+        cr4 = state.cr4
+        efer = state.efer
+    }
+}
+
+extension InitialRegisters.Segment {
+    fileprivate init(_ segment: Boot.Segment) {
+        self.init(
+            selector: segment.selector, base: segment.base, limit: segment.limit, type: segment.type,
+            isCodeOrData: segment.isCodeOrData, isLong: segment.isLongMode, is32Bit: segment.isDefault32Bit,
+            countsPages: segment.isPageGranular)
+    }
+}
