@@ -3,6 +3,8 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tool=$(basename "$0")
+# Where Debian has the tools for modules and file systems, also for one who is not root.
+export PATH=$PATH:/usr/sbin:/sbin
 export APUS_CACHE=${APUS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/apus}
 
 # Says something to the person in front of the screen; stdout is for results.
