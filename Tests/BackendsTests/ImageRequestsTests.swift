@@ -1,5 +1,6 @@
 import Backends
 import Host
+import TestSupport
 import Testing
 
 @Suite struct ImageRequestsTests {

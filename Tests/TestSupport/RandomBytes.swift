@@ -1,14 +1,14 @@
 import Host
 
 /// Numbers that look random and are the same in each run (SplitMix64).
-struct RandomBytes {
+package struct RandomBytes {
     private var state: UInt64
 
-    init(seed: UInt64) {
+    package init(seed: UInt64) {
         state = seed
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -17,7 +17,7 @@ struct RandomBytes {
     }
 
     /// A number from 0 to `limit` - 1.
-    mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(limit)) }
+    package mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(limit)) }
 
     // Made once: byte by byte would take most of a test's time.
     private static let pool: [UInt8] = {
@@ -28,7 +28,7 @@ struct RandomBytes {
     }()
 
     /// Up to 512 KiB.
-    mutating func bytes(_ count: Int) -> [UInt8] {
+    package mutating func bytes(_ count: Int) -> [UInt8] {
         let start = below(Self.pool.count / 2)
         return Array(Self.pool[start..<start + count])
     }
