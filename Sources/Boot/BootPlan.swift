@@ -31,8 +31,10 @@ package struct BootPlan: Sendable {
     package var commandLine: String
     /// How to enter the kernel.
     package var bootProtocol: BootProtocol
-    /// Number of virtual CPUs, 1 to 254; their APIC identifiers count from 0.
+    /// Number of virtual CPUs, 1 to 254.
     package var cpuCount: Int
+    /// The APIC identifier of each, 254 at most; empty if they count from 0.
+    package var apicIDs: [UInt8]
     /// The virtio-mmio devices, in the order the guest shall find them.
     package var devices: [VirtioMMIODevice]
     /// Whether COM1 is there (ports 0x3f8 to 0x3ff, interrupt 4).
@@ -40,11 +42,12 @@ package struct BootPlan: Sendable {
 
     package init(
         commandLine: String = "", bootProtocol: BootProtocol = .automatic, cpuCount: Int,
-        devices: [VirtioMMIODevice] = [], hasSerial: Bool = false
+        apicIDs: [UInt8] = [], devices: [VirtioMMIODevice] = [], hasSerial: Bool = false
     ) {
         self.commandLine = commandLine
         self.bootProtocol = bootProtocol
         self.cpuCount = cpuCount
+        self.apicIDs = apicIDs
         self.devices = devices
         self.hasSerial = hasSerial
     }

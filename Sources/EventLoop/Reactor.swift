@@ -204,8 +204,10 @@ package final class Reactor {
             if tag == 0 { listenForWakeUps() }
             return
         }
+        // One that retires within `complete` with nothing else in flight has been told there.
+        let wasRetiring = target.isRetiring
         target.complete(tag: tag, result: completion.result)
-        if target.isRetiring, target.operationsInFlight == 0 { target.retired() }
+        if wasRetiring, target.operationsInFlight == 0 { target.retired() }
     }
 
     private func runScheduled() {

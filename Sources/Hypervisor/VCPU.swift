@@ -23,14 +23,17 @@ package enum VCPUExit: Equatable, Sendable {
 @safe
 package final class VCPU: @unchecked Sendable {
     package let index: Int
+    /// The identifier of its local APIC.
+    package let apicID: UInt8
     private let descriptor: FileDescriptor
     private let area: MappedRegion
     private let run: UnsafeMutablePointer<kvm_run>
 
     /// Creates the vCPU with this index in a machine.
-    package init(_ machine: VirtualMachine, index: Int) throws(HypervisorError) {
+    package init(_ machine: VirtualMachine, index: Int, apicID: UInt8) throws(HypervisorError) {
         self.index = index
-        descriptor = try machine.createVCPU(index)
+        self.apicID = apicID
+        descriptor = try machine.createVCPU(apicID)
         do {
             area = try MappedRegion(file: descriptor, count: machine.runAreaSize, shared: true)
         } catch {

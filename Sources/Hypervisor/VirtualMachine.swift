@@ -54,13 +54,14 @@ package final class VirtualMachine {
         }
     }
 
-    func createVCPU(_ index: Int) throws(HypervisorError) -> FileDescriptor {
+    /// Creates a vCPU, which KVM knows by the identifier of its local APIC.
+    func createVCPU(_ apicID: UInt8) throws(HypervisorError) -> FileDescriptor {
         do {
             let descriptor = descriptor.rawValue
             return FileDescriptor(
-                owning: try checked { host_ioctl(descriptor, HOST_KVM_CREATE_VCPU, UInt(index)) })
+                owning: try checked { host_ioctl(descriptor, HOST_KVM_CREATE_VCPU, UInt(apicID)) })
         } catch {
-            throw HypervisorError("KVM_CREATE_VCPU \(index)", error)
+            throw HypervisorError("KVM_CREATE_VCPU \(apicID)", error)
         }
     }
 

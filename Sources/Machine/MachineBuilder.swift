@@ -53,6 +53,7 @@ final class MachineBuilder {
 
         let plan = BootPlan(
             commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
+            apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus),
             devices: disks.indices.map(MicroVM.description(ofSlot:)), hasSerial: options.serial != nil)
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, initial, router, iothreads)

@@ -102,3 +102,19 @@ private struct ParsedMPTable {
         #expect(try memory.value(0xa_0000, UInt8.self) == 0xee)
     }
 }
+
+@Suite struct APICIdentifierTests {
+    @Test(
+        arguments: [
+            ([], 2, [0, 1], 2), ([0, 1, 2, 4, 5, 6], 6, [0, 1, 2, 4, 5, 6], 7), ([0, 254], 2, [0, 254], 1),
+        ] as [([UInt8], Int, [UInt8], UInt8)])
+    func theIOAPICTakesAFreeOne(given: [UInt8], count: Int, expected: [UInt8], ioAPIC: UInt8) throws {
+        let identifiers = try APICIdentifiers(BootPlan(cpuCount: count, apicIDs: given))
+        #expect(identifiers.processors == expected)
+        #expect(identifiers.ioAPIC == ioAPIC)
+    }
+
+    @Test(arguments: [[0, 0], [0, 255], [0]] as [[UInt8]]) func impossibleOnesAreRefused(given: [UInt8]) {
+        #expect(throws: BootError.self) { try APICIdentifiers(BootPlan(cpuCount: 2, apicIDs: given)) }
+    }
+}

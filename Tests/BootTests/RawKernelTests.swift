@@ -13,6 +13,16 @@ import Testing
         #expect(try memory.bytes(0x100_0000, 5000) == Image.pattern(5000))
     }
 
+    @Test func itGetsStratoVirtsBoardWithoutACPI() throws {
+        let memory = try dirtyMemory()
+        try load(
+            Image(bytes: [0xf4]), BootPlan(commandLine: "quiet", cpuCount: 1, devices: CommandLineTests.devices),
+            into: memory)
+        let text = try memory.bytes(0x2_0000, 64)
+        #expect(String(decoding: text, as: UTF8.self).hasPrefix("quiet virtio_mmio.device=512@0x"))
+        #expect(try memory.bytes(0x7070, 8) == [UInt8](repeating: 0, count: 8))
+    }
+
     @Test func oneByteIsEnough() throws {
         #expect(try load(Image(bytes: [0xf4]), into: dirtyMemory()).rip == 0x100_0000)
     }

@@ -7,7 +7,8 @@ import Testing
 private final class Recorder: IOTarget {
     var completions: [(tag: UInt32, result: Int32)] = []
     var turnsEnded = 0
-    var hasRetired = false
+    var retirements = 0
+    var hasRetired: Bool { retirements > 0 }
     var onComplete: (() -> Void)?
 
     override func complete(tag: UInt32, result: Int32) {
@@ -17,7 +18,7 @@ private final class Recorder: IOTarget {
 
     override func endOfTurn() { turnsEnded += 1 }
 
-    override func retired() { hasRetired = true }
+    override func retired() { retirements += 1 }
 }
 
 @Suite struct ReactorTests {
@@ -84,6 +85,15 @@ private final class Recorder: IOTarget {
         #expect(!reactor.submit(read(), for: recorder))
         while !recorder.hasRetired { reactor.turn(waiting: true) }
         #expect(recorder.completions.map(\.result) == [-Errno.canceled.rawValue, -Errno.canceled.rawValue])
+    }
+
+    @Test func retiringInTheLastCompletionIsToldOnce() throws {
+        let reactor = try Reactor(name: "test")
+        let recorder = Recorder()
+        recorder.onComplete = { reactor.retire(recorder) }
+        reactor.submit(.timeout(at: Clock.monotonic + 1000), for: recorder)
+        while recorder.completions.isEmpty { reactor.turn(waiting: true) }
+        #expect(recorder.retirements == 1)
     }
 
     @Test func aTargetInFlightOutlivesItsLastReference() throws {

@@ -15,7 +15,7 @@ struct TinyGuest {
         memory = try GuestMemory(size: 1 << 20)
         try memory.write(code, at: GuestAddress(0x1000))
         machine = try VirtualMachine(try KVM(), memory: memory)
-        vcpu = try VCPU(machine, index: 0)
+        vcpu = try VCPU(machine, index: 0, apicID: 0)
         try vcpu.prepare(machine, ProcessorTopology(threadsPerCore: 1, coresPerSocket: 1, sockets: 1))
         let segment = { (type: UInt8) in
             InitialRegisters.Segment(

@@ -9,7 +9,7 @@ enum ACPITables {
     ///
     /// - Throws: if they do not fit.
     static func write(
-        to memory: GuestMemory, cpuCount: Int, devices: [VirtioMMIODevice], hasSerial: Bool
+        to memory: GuestMemory, identifiers: APICIdentifiers, devices: [VirtioMMIODevice], hasSerial: Bool
     ) throws(BootError) -> UInt64 {
         var next = aligned(Layout.acpi + rsdpSize)
         func place(_ table: ACPITable) throws(BootError) -> UInt64 {
@@ -18,7 +18,8 @@ enum ACPITables {
             guard next <= Layout.resetVector else {
                 throw BootError(
                     place: "machine", field: "devices",
-                    problem: "\(devices.count) devices and \(cpuCount) CPUs are more than the ACPI tables have room for"
+                    problem:
+                        "\(devices.count) devices and \(identifiers.processors.count) CPUs are more than the ACPI tables have room for"
                 )
             }
             try memory.place(table.bytes, at: address, as: "ACPI tables")
@@ -26,7 +27,7 @@ enum ACPITables {
         }
         let dsdt = try place(DSDT.table(devices: devices, hasSerial: hasSerial))
         let fadt = try place(FADT.table(dsdt: dsdt))
-        let madt = try place(MADT.table(cpuCount: cpuCount))
+        let madt = try place(MADT.table(identifiers))
         let xsdt = try place(xsdt([fadt, madt]))
         try memory.place(rsdp(xsdt: xsdt), at: Layout.acpi, as: "RSDP")
         return Layout.acpi

@@ -4,17 +4,15 @@ enum MADT {
     private static let enabled: UInt32 = 1 << 0
     private static let allProcessors: UInt8 = 0xff
 
-    /// - Parameter cpuCount: 1 to 254. The I/O APIC takes the identifier after theirs.
-    static func table(cpuCount: Int) -> ACPITable {
-        let ioAPIC = UInt8(truncatingIfNeeded: cpuCount)
+    static func table(_ identifiers: APICIdentifiers) -> ACPITable {
         var body: [UInt8] = []
         body.append(littleEndian: Layout.localAPIC)
         body.append(littleEndian: UInt32(0))  // flags: no 8259 to be masked
-        for identifier in 0..<ioAPIC {
-            body += [0, 8, identifier, identifier]
+        for (index, identifier) in identifiers.processors.enumerated() {
+            body += [0, 8, UInt8(truncatingIfNeeded: index), identifier]
             body.append(littleEndian: enabled)
         }
-        body += [1, 12, ioAPIC, 0]
+        body += [1, 12, identifiers.ioAPIC, 0]
         body.append(littleEndian: Layout.ioAPIC)
         body.append(littleEndian: UInt32(0))  // its first global system interrupt
         // Non-maskable interrupts come in at LINT1 of each processor.

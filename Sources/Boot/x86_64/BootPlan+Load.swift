@@ -14,14 +14,13 @@ extension BootPlan {
     package func load(
         kernel file: borrowing BootFile, initrd: borrowing BootFile?, into memory: GuestMemory
     ) throws(BootError) -> InitialState {
-        guard (1...254).contains(cpuCount) else {
-            throw BootError(place: "-smp", field: "cpus", problem: "is \(cpuCount), not 1 to 254")
-        }
+        let identifiers = try APICIdentifiers(self)
         let map = try MemoryMap(memory)
-        let acpi = CommandLine.allowsACPI(commandLine)
+        let kernel = try KernelImage.load(file, by: bootProtocol, into: memory, map: map)
+        // Kernels packed as raw binaries are StratoVirt's, built without ACPI: they get what StratoVirt's board has.
+        let acpi = !kernel.isRaw && CommandLine.allowsACPI(commandLine)
         let commandLine = try CommandLine(commandLine, devices: devices, acpi: acpi)
 
-        let kernel = try KernelImage.load(file, by: bootProtocol, into: memory, map: map)
         let disk: InitialRAMDisk? =
             switch initrd {
             case .some(let initrd): try InitialRAMDisk.load(initrd, into: memory, map: map, kernel: kernel)
@@ -33,10 +32,10 @@ extension BootPlan {
             maximum: min(kernel.setupHeader?.commandLineMaximum ?? Self.commandLineMaximum, room))
 
         try ResetVector.write(to: memory)
-        try MPTable(cpuCount: cpuCount).write(to: memory)
+        try MPTable(identifiers).write(to: memory)
         let rsdp =
             acpi
-            ? try ACPITables.write(to: memory, cpuCount: cpuCount, devices: devices, hasSerial: hasSerial)
+            ? try ACPITables.write(to: memory, identifiers: identifiers, devices: devices, hasSerial: hasSerial)
             : 0
         return try Self.enter(kernel, memory, map: map, initrd: disk, rsdp: rsdp)
     }

@@ -11,6 +11,8 @@ struct KernelImage {
     let setupHeader: SetupHeader?
     /// What the kernel occupies, or will before it reads its memory map.
     let ranges: [Range<UInt64>]
+    /// Whether the file has no format, only instructions.
+    var isRaw = false
 
     /// Loads `file` in whichever format it is: bzImage, ELF, or else a raw binary.
     ///
@@ -40,7 +42,8 @@ struct KernelImage {
         try destination.claim(start: Layout.rawKernel, count: file.size, field: "size of the raw binary", of: file)
         try destination.read(file, at: 0, count: file.size, to: Layout.rawKernel, field: "size of the raw binary")
         return KernelImage(
-            bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed)
+            bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed,
+            isRaw: true)
     }
 
     /// Whether the kernel occupies any of `range`.

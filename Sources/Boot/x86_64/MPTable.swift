@@ -24,9 +24,8 @@ struct MPTable {
     /// The configuration table's bytes.
     let bytes: [UInt8]
 
-    /// - Parameter cpuCount: 1 to 254. The I/O APIC takes the identifier after theirs, 254 at most; 255 means "all".
-    init(cpuCount: Int) {
-        let ioAPIC = UInt8(truncatingIfNeeded: cpuCount)
+    init(_ identifiers: APICIdentifiers) {
+        let ioAPIC = identifiers.ioAPIC
         var entries: [UInt8] = []
         var entryCount: UInt16 = 0
         func begin(_ type: EntryType) {
@@ -34,10 +33,10 @@ struct MPTable {
             entryCount += 1
         }
 
-        for identifier in 0..<ioAPIC {
+        for (index, identifier) in identifiers.processors.enumerated() {
             begin(.processor)
             // CPU flags: enabled; the first is the bootstrap processor.
-            entries += [identifier, Self.localAPICVersion, identifier == 0 ? 0b11 : 0b01]
+            entries += [identifier, Self.localAPICVersion, index == 0 ? 0b11 : 0b01]
             entries.append(littleEndian: UInt32(0x600))  // CPU signature: family 6
             entries.append(littleEndian: UInt32(0x201))  // feature flags: FPU and APIC
             entries += [UInt8](repeating: 0, count: 8)

@@ -20,7 +20,14 @@ package struct ProcessorTopology: Sendable {
 
     private static func bits(_ count: Int) -> Int { count <= 1 ? 0 : Int.bitWidth - (count - 1).leadingZeroBitCount }
 
-    /// The APIC id of a processor: socket, core and thread, each in its own bits.
+    /// The APIC ids of `count` processors: socket, core and thread, each in its own bits; plain numbers where those
+    /// would not fit 8 bits.
+    package func apicIDs(_ count: Int) -> [UInt8] {
+        let ids = (0..<count).map(apicID(of:))
+        return ids.allSatisfy { $0 < 255 } ? ids.map(UInt8.init) : (0..<count).map { UInt8(truncatingIfNeeded: $0) }
+    }
+
+    /// The APIC id of a processor, with all the bits it takes.
     package func apicID(of index: Int) -> UInt32 {
         let thread = index % threadsPerCore
         let core = index / threadsPerCore % coresPerSocket
@@ -63,7 +70,7 @@ struct ProcessorFeatures {
 
     /// Gives one vCPU its `CPUID`.
     func apply(to vcpu: VCPU, _ topology: ProcessorTopology, tscKilohertz: UInt32) throws(HypervisorError) {
-        let adapted = adapted(topology, topology.apicID(of: vcpu.index), tscKilohertz)
+        let adapted = adapted(topology, UInt32(vcpu.apicID), tscKilohertz)
         let buffer = Self.buffer(adapted.count)
         buffer.all.store(UInt32(adapted.count), at: 0)
         let list = unsafe (buffer.all.pointer + 8).assumingMemoryBound(to: kvm_cpuid_entry2.self)

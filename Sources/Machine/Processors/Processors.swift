@@ -33,14 +33,13 @@ final class Processors {
         router: AccessRouter, reactor: Reactor
     ) throws(HypervisorError) {
         self.topology = topology
-        let arrangement = ProcessorTopology(
-            threadsPerCore: topology.threads, coresPerSocket: topology.cores * topology.clusters * topology.dies,
-            sockets: topology.sockets)
+        let arrangement = topology.arrangement
+        let apicIDs = arrangement.apicIDs(ports.count)
         let mailbox = Mailbox(reactor)
         var threads: [VCPUThread] = []
-        for port in ports {
+        for (port, apicID) in zip(ports, apicIDs) {
             let index = port.index
-            let vcpu = try VCPU(machine, index: index)
+            let vcpu = try VCPU(machine, index: index, apicID: apicID)
             try vcpu.prepare(machine, arrangement)
             if index == 0 { try vcpu.set(InitialRegisters(initial)) }
             threads.append(
@@ -140,6 +139,13 @@ final class Processors {
         func post(_ report: VCPUReport, of index: Int) {
             handle.send { [receiver] reactor in receiver?.value(on: reactor)?.note(report, of: index) }
         }
+    }
+}
+
+extension CPUTopology {
+    /// The topology as processors show it: what is between socket and core counts as cores.
+    var arrangement: ProcessorTopology {
+        ProcessorTopology(threadsPerCore: threads, coresPerSocket: cores * clusters * dies, sockets: sockets)
     }
 }
 
