@@ -25,7 +25,7 @@ struct GoodCommandLineTests {
         #expect(!options.startsPaused)
         #expect(options.serial == nil)
         #expect(options.serialBackend == nil)
-        #expect(options.monitors == [QMPSpec(endpoint: .unix(path: "/q"), iothread: nil)])
+        #expect(options.monitors == [QMPSpec(endpoint: .unix(path: "/q"))])
         #expect(options.log == .standardError)
         #expect(!options.isDaemon)
         #expect(options.pidfile == nil)
@@ -148,12 +148,10 @@ struct GoodCommandLineTests {
     @Test("A QMP monitor on a chardev, beside -qmp and alone")
     func monitors() throws {
         let chardev = "-chardev socket,id=m,host=127.0.0.1,port=4444,server,nowait -mon id=mon0,chardev=m,mode=control"
-        let tcp = QMPSpec(endpoint: .tcp(host: try #require(IPv4Address("127.0.0.1")), port: 4444), iothread: nil)
+        let tcp = QMPSpec(endpoint: .tcp(host: try #require(IPv4Address("127.0.0.1")), port: 4444))
         #expect(try launch("-kernel /k -initrd /i \(chardev)").monitors == [tcp])
         #expect(
-            try launch("\(least),iothread=io \(chardev) -object iothread,id=io").monitors == [
-                QMPSpec(endpoint: .unix(path: "/q"), iothread: "io"), tcp,
-            ])
+            try launch("\(least) \(chardev)").monitors == [QMPSpec(endpoint: .unix(path: "/q")), tcp])
     }
 
     @Test("-append adds up, keeps its quotes, and may be empty")

@@ -103,9 +103,13 @@ extension Chardev {
     }
 
     /// The log, line by line.
-    package static func log(id: String, on reactor: Reactor) throws(ChardevError) -> Chardev {
+    ///
+    /// - Parameter write: takes each line, in place of the process's log.
+    package static func log(
+        id: String, on reactor: Reactor, write: ((String) -> Void)? = nil
+    ) throws(ChardevError) -> Chardev {
         let chardev = try Chardev(reactor, id: id, filename: "log", .stream)
-        chardev.log(to: LogLines(source: id))
+        chardev.log(to: LogLines(write: write ?? { line in Log.info(id, line) }))
         return chardev
     }
 

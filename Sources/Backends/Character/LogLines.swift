@@ -5,12 +5,12 @@ struct LogLines {
     /// A longer line is cut into several.
     private static let longest = 1024
 
-    private let source: String
+    private let write: (String) -> Void
     private var line: [UInt8] = []
 
-    /// Lines under the name `source`.
-    init(source: String) {
-        self.source = source
+    /// - Parameter write: takes each line.
+    init(write: @escaping (String) -> Void) {
+        self.write = write
     }
 
     mutating func append(_ bytes: HostSlice) {
@@ -28,7 +28,7 @@ struct LogLines {
     mutating func flush() {
         guard !line.isEmpty else { return }
         let text = String(decoding: line, as: UTF8.self)
-        Log.info(source, text)
+        write(text)
         line.removeAll(keepingCapacity: true)
     }
 }

@@ -135,9 +135,7 @@ extension LaunchOptions {
 
     private func checkIOThreads() throws(OptionError) {
         let known = Set(iothreads.map(\.id))
-        let named =
-            monitors.compactMap { spec in spec.iothread.map { ("-qmp", $0) } }
-            + devices.flatMap { device in device.iothreads.map { ("-device \(device.type)", $0) } }
+        let named = devices.flatMap { device in device.iothreads.map { ("-device \(device.type)", $0) } }
         for (option, id) in named where !known.contains(id) {
             throw .noSuch("-object iothread", id, in: option, key: "iothread", known: iothreads.map(\.id))
         }

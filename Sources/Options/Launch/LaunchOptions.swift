@@ -67,7 +67,7 @@ extension LaunchOptions {
     package var monitors: [QMPSpec] {
         var monitors = [qmp].compactMap(\.self)
         if let monitor, case .socket(let socket)? = chardev(monitor.chardev)?.backend {
-            monitors.append(QMPSpec(endpoint: socket.endpoint, iothread: nil))
+            monitors.append(QMPSpec(endpoint: socket.endpoint))
         }
         return monitors
     }

@@ -1,8 +1,6 @@
 /// `-qmp`, or `-mon` with its chardev: a socket that QMP clients connect to.
 package struct QMPSpec: Equatable, Sendable {
     package let endpoint: EndpointSpec
-    /// The iothread that accepts clients; nil for the main loop.
-    package let iothread: String?
 }
 
 /// `-mon`: which chardev is a QMP socket.
@@ -19,7 +17,7 @@ extension QMPSpec {
         static let nowait = OptionKey.flag(
             "nowait", required: true, "start before a client has connected; there is no other way")
         static let iothread = OptionKey(
-            "iothread", .identifier, "accept clients on this -object iothread instead of the main loop")
+            "iothread", .identifier, "not supported yet: the main loop serves clients")
     }
 
     static let keys = [
@@ -33,7 +31,8 @@ extension QMPSpec {
         let endpoint = try reader.value(Keys.address)
         _ = try reader.flag(Keys.server)
         _ = try reader.flag(Keys.nowait)
-        return QMPSpec(endpoint: endpoint, iothread: try reader.optional(Keys.iothread))
+        if let iothread = try reader.optional(Keys.iothread) { throw .notSupportedYet("-qmp", "iothread=\(iothread)") }
+        return QMPSpec(endpoint: endpoint)
     }
 }
 

@@ -1,0 +1,39 @@
+import Control
+import Testing
+
+@testable import Machine
+
+@Suite struct EndCauseTests {
+    @Test(
+        arguments: [
+            (.guestPowerOff, 0, ["SHUTDOWN"]), (.guestReset, 0, ["RESET", "SHUTDOWN"]),
+            (.guestTripleFault, 0, ["RESET", "SHUTDOWN"]), (.quit, 0, ["SHUTDOWN"]),
+            (.hostPowerDown, 0, ["POWERDOWN", "SHUTDOWN"]), (.hostReset, 0, ["RESET", "SHUTDOWN"]),
+            (.signal(15), 0, ["SHUTDOWN"]), (.processorFailure("x"), 2, ["SHUTDOWN"]),
+        ] as [(EndCause, Int32, [String])])
+    func statusAndEventsAgree(cause: EndCause, status: Int32, events: [String]) {
+        #expect(cause.status == status)
+        #expect(cause.events.map(\.name.rawValue) == events)
+    }
+
+    @Test func theGuestsWayOutIsStratoVirtsWord() {
+        for cause in [EndCause.guestPowerOff, .guestReset, .guestTripleFault] {
+            #expect(cause.events.last == .shutdown(guest: true, reason: "guest-shutdown"))
+        }
+        #expect(EndCause.quit.events == [.shutdown(guest: false, reason: "host-qmp-quit")])
+        #expect(EndCause.signal(2).events == [.shutdown(guest: false, reason: "Guest shutdown by signal 2")])
+    }
+}
+
+@Suite struct CountdownTests {
+    @Test func itEndsOnceAfterTheLastStep() {
+        var ends = 0
+        let countdown = Countdown(2) { ends += 1 }
+        countdown.step()
+        #expect(ends == 0)
+        countdown.step()
+        #expect(ends == 1)
+        _ = Countdown(0) { ends += 10 }
+        #expect(ends == 11)
+    }
+}
