@@ -1,10 +1,11 @@
-import EventLoop
 package import Host
 package import Memory
 import Synchronization
 package import Virtio
 
 /// The driver's side of a split virtqueue. It can write any descriptor and any index, sound or not.
+///
+/// It touches nothing but guest memory and an eventfd, and may run on another thread than the device.
 package final class DriverQueue {
     /// Flags of a descriptor (`VIRTQ_DESC_F_*`).
     package enum Flag {
@@ -42,20 +43,23 @@ package final class DriverQueue {
     package let descriptors: HostSlice
     package let available: HostSlice
     package let used: HostSlice
-    private let reactor: Reactor
-    private let doorbell: Int32
+    private let doorbell: FileDescriptor
     private let usesEventIndex: Bool
+    private static let one: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0]
     private var offered: UInt16 = 0
     private var announced: UInt16 = 0
     private var seen: UInt16 = 0
 
-    init(
-        _ index: Int, _ layout: QueueLayout, features: Features, memory: GuestMemory, reactor: Reactor, doorbell: Int32
+    /// - Parameter doorbell: the eventfd of the queue's notifications; this side uses a duplicate of it.
+    package init(
+        _ index: Int, _ layout: QueueLayout, features: Features, memory: GuestMemory, doorbell: Int32
     ) throws {
         self.index = index
         self.layout = layout
-        self.reactor = reactor
-        self.doorbell = doorbell
+        let borrowed = FileDescriptor(owning: doorbell)
+        let duplicate = Result { () throws(Errno) in try borrowed.duplicate().release() }
+        _ = borrowed.release()
+        self.doorbell = FileDescriptor(owning: try duplicate.get())
         usesEventIndex = features.contains(.ringEventIndex)
         descriptors = try memory.slice(
             at: layout.descriptorTable, count: QueueLayout.Part.descriptorTable.byteCount(layout.size))
@@ -112,7 +116,11 @@ package final class DriverQueue {
     /// Rings the doorbell, wanted or not.
     package func kick() {
         announced = offered
-        reactor.signal(doorbell)
+        ring()
+    }
+
+    private func ring() {
+        try? doorbell.write(Self.one)
     }
 
     /// Rings the doorbell if the device wants to hear of what was published since the last time.
@@ -126,7 +134,7 @@ package final class DriverQueue {
             usesEventIndex
             ? offered &- (used.load(at: 4 + 8 * Int(layout.size)) ?? 0) &- 1 < offered &- old
             : (used.load(at: 0) ?? UInt16(0)) & 1 == 0
-        if isWanted { reactor.signal(doorbell) }
+        if isWanted { ring() }
         return isWanted
     }
 

@@ -138,8 +138,7 @@ package final class VirtioDriver {
     /// The driver's side of a queue whose layout the device knows, or will know.
     package func queue(_ index: Int, _ layout: QueueLayout, features: Features) throws -> DriverQueue {
         try DriverQueue(
-            index, layout, features: features, memory: memory, reactor: reactor,
-            doorbell: transport.doorbells[index])
+            index, layout, features: features, memory: memory, doorbell: transport.doorbells[index])
     }
 
     /// Lays a queue into guest memory and gives it to the device; of the device's maximum size, if none is given.

@@ -22,6 +22,55 @@ import Virtio
         }
     }
 
+    /// Sends requests one after the other, some of them in twos.
+    private final class Sender: Sendable {
+        private let isStopped = Atomic(false)
+        private let done = Atomic(false)
+
+        var isDone: Bool { done.load(ordering: .acquiring) }
+
+        func stop() { isStopped.store(true, ordering: .relaxed) }
+
+        func run(_ queue: DriverQueue, _ count: Int, wake: () -> Void) {
+            var sent = 0
+            var taken = 0
+            while taken < count, !isStopped.load(ordering: .relaxed) {
+                while sent < count, sent - taken < 1 + sent % 2 {
+                    queue.submit(UInt16(sent % 8))
+                    sent += 1
+                }
+                while queue.takeUsed() != nil { taken += 1 }
+            }
+            done.store(true, ordering: .releasing)
+            wake()
+        }
+    }
+
+    /// A driver on a thread of its own that kicks only when it is asked to: if the device ever went to sleep without
+    /// seeing a request, both would wait for good.
+    @Test(arguments: [Features.version1, [.version1, .ringEventIndex]])
+    func noRequestIsOverlooked(features: Features) throws {
+        let device = EchoDevice(queueSizes: [8])
+        let driver = try VirtioDriver(device, reactor: try Reactor(name: "test"))
+        let layout = try driver.start(features)[0].layout
+        let memory = driver.memory
+        let doorbell = driver.transport.doorbells[0]
+        let count = 30_000
+        let sender = Sender()
+        let handle = driver.reactor.handle
+        let thread = try HostThread(name: "driver") {
+            guard let queue = try? DriverQueue(0, layout, features: features, memory: memory, doorbell: doorbell) else {
+                return
+            }
+            sender.run(queue, count) { handle.send { _ in } }
+        }
+        let result = Result { try driver.wait { sender.isDone } }
+        sender.stop()
+        thread.join()
+        try result.get()
+        #expect(device.requests == count)
+    }
+
     /// What is flipped: its offset from the ring's descriptors, and its two values.
     struct Race: Sendable, CustomTestStringConvertible {
         let name: String
