@@ -123,19 +123,22 @@ package final class DriverQueue {
         try? doorbell.write(Self.one)
     }
 
-    /// Rings the doorbell if the device wants to hear of what was published since the last time.
+    /// Whether the device wants to hear of what was published since the last time that this was asked.
+    package func wantsKick() -> Bool {
+        let old = announced
+        announced = offered
+        guard usesEventIndex else { return (used.load(at: 0) ?? UInt16(0)) & 1 == 0 }
+        return offered &- (used.load(at: 4 + 8 * Int(layout.size)) ?? 0) &- 1 < offered &- old
+    }
+
+    /// Rings the doorbell if the device wants it.
     ///
     /// - Returns: whether it did.
     @discardableResult
     package func kickIfWanted() -> Bool {
-        let old = announced
-        announced = offered
-        let isWanted =
-            usesEventIndex
-            ? offered &- (used.load(at: 4 + 8 * Int(layout.size)) ?? 0) &- 1 < offered &- old
-            : (used.load(at: 0) ?? UInt16(0)) & 1 == 0
-        if isWanted { ring() }
-        return isWanted
+        guard wantsKick() else { return false }
+        ring()
+        return true
     }
 
     /// Offers one chain, and rings the doorbell if the device wants it.

@@ -237,7 +237,7 @@ public final class Virtqueue {
     /// Shows the driver what was given back since the last call.
     ///
     /// - Returns: whether the driver wants an interrupt for it.
-    func publish() -> Bool {
+    package func publish() -> Bool {
         let old = publishedUsed
         guard nextUsed != old else { return false }
         usedIndex.store(nextUsed)
@@ -251,7 +251,7 @@ public final class Virtqueue {
     // MARK: Notifications and turns
 
     /// Asks the driver to leave out notifications; it may still send some.
-    func suppressNotifications() {
+    package func suppressNotifications() {
         // With event indexes the driver keeps quiet until it passes `availableEvent` anyway.
         if !usesEventIndex { usedFlags.store(1) }
     }
@@ -264,7 +264,7 @@ public final class Virtqueue {
     }
 
     /// Allows a turn's worth of requests again; true if the last turn ended for want of it.
-    func renewBudget() -> Bool {
+    package func renewBudget() -> Bool {
         let wasOut = isOutOfBudget
         isOutOfBudget = false
         turnBudget = Self.chainsPerTurn
