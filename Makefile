@@ -30,7 +30,7 @@ lint:
 	@hack/lint
 
 bench:
-	@hack/bench
+	@hack/bench/run
 
 install: build
 	install -D -m 755 "$$(hack/build -where)" '$(DESTDIR)$(PREFIX)/bin/apus'
