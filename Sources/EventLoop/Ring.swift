@@ -105,13 +105,21 @@ struct Ring: ~Copyable {
         _ = unsafe io_uring_submit_and_get_events(ring)
     }
 
+    /// Gives the kernel what is queued, and looks at nothing that has completed.
+    func submitEarly() {
+        _ = unsafe io_uring_submit(ring)
+    }
+
     /// Gives the kernel what is queued and sleeps until something completes.
     func submitAndWait() {
         _ = unsafe io_uring_submit_and_wait(ring, 1)
     }
 
     /// Whether operations are queued that the kernel has not seen.
-    var hasUnsubmitted: Bool { unsafe io_uring_sq_ready(ring) > 0 }
+    var hasUnsubmitted: Bool { unsubmittedCount > 0 }
+
+    /// How many operations are queued that the kernel has not seen.
+    var unsubmittedCount: UInt32 { unsafe io_uring_sq_ready(ring) }
 
     /// Whether completions are there, or wait for this thread to enter the kernel.
     var hasWork: Bool { unsafe io_uring_cq_ready(ring) > 0 || host_uring_has_work(ring) != 0 }

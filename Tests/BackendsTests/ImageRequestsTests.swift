@@ -253,4 +253,20 @@ import Testing
         }
         #expect(error == .noSpace)
     }
+
+    /// What a direct transfer did of a block does not count: the next one must begin at a block again.
+    @Test func aShortDirectTransferGoesOnFromAWholeBlock() throws {
+        let file = try TemporaryFile(size: 1 << 20)
+        let image = try RawImage(path: file.path, readOnly: false, direct: true)
+        let user = try ImageUser(image)
+        let buffer = IOBuffer(capacity: 8192, alignment: 4096)
+        _ = user.requests.setSegment(0, of: 0, buffer.all)
+        _ = user.requests.begin(0, .write, at: 0, count: 8192, segments: 1)
+        let block = image.alignment.offset
+        _ = user.requests.advance(0, result: Int32(block + 100))
+        guard case .done(nil) = user.requests.advance(0, result: Int32(8192 - block)) else {
+            Issue.record("the rest is not what was left of whole blocks")
+            return
+        }
+    }
 }
