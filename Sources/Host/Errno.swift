@@ -24,7 +24,6 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     package static let invalidArgument = Errno(rawValue: EINVAL)
     package static let noSpace = Errno(rawValue: ENOSPC)
     package static let readOnlyFileSystem = Errno(rawValue: EROFS)
-    package static let brokenPipe = Errno(rawValue: EPIPE)
     package static let nameTooLong = Errno(rawValue: ENAMETOOLONG)
     package static let noDevice = Errno(rawValue: ENODEV)
     package static let noSystemCall = Errno(rawValue: ENOSYS)
@@ -33,8 +32,6 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     package static let canceled = Errno(rawValue: ECANCELED)
     package static let addressInUse = Errno(rawValue: EADDRINUSE)
     package static let connectionRefused = Errno(rawValue: ECONNREFUSED)
-    package static let connectionReset = Errno(rawValue: ECONNRESET)
-    package static let noBufferSpace = Errno(rawValue: ENOBUFS)
 }
 
 extension Errno: CustomStringConvertible {

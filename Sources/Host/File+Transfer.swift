@@ -59,9 +59,4 @@ extension FileDescriptor {
         guard let length = off_t(exactly: length) else { throw .invalidArgument }
         _ = try checked { ftruncate(rawValue, length) }
     }
-
-    /// Waits until what was written is on stable storage.
-    package func synchronize() throws(Errno) {
-        _ = try checked { fdatasync(rawValue) }
-    }
 }

@@ -54,7 +54,6 @@ package struct OpenOptions: OptionSet, Sendable {
     package static let truncate = OpenOptions(rawValue: O_TRUNC)
     package static let nonBlocking = OpenOptions(rawValue: O_NONBLOCK)
     package static let noControllingTerminal = OpenOptions(rawValue: O_NOCTTY)
-    package static let noFollow = OpenOptions(rawValue: O_NOFOLLOW)
     package static let directory = OpenOptions(rawValue: O_DIRECTORY)
     /// `O_DIRECT`: transfers bypass the page cache and must be aligned.
     package static let direct = OpenOptions(rawValue: 0o40000)
@@ -100,9 +99,4 @@ extension FileDescriptor {
 /// Removes the file at `path`.
 package func removeFile(_ path: String) throws(Errno) {
     _ = try checked { unsafe unlink(path) }
-}
-
-/// Changes the permission bits of the file at `path`.
-package func changeMode(_ path: String, _ mode: UInt32) throws(Errno) {
-    _ = try checked { unsafe chmod(path, mode) }
 }

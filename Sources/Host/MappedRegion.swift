@@ -52,11 +52,6 @@ package struct MemoryAdvice: RawRepresentable, Sendable {
     }
 
     package static let dontDump = MemoryAdvice(rawValue: MADV_DONTDUMP)
-    package static let dontNeed = MemoryAdvice(rawValue: MADV_DONTNEED)
-    package static let remove = MemoryAdvice(rawValue: MADV_REMOVE)
-    package static let willNeed = MemoryAdvice(rawValue: MADV_WILLNEED)
-    package static let hugePage = MemoryAdvice(rawValue: MADV_HUGEPAGE)
-    package static let dontFork = MemoryAdvice(rawValue: MADV_DONTFORK)
     /// Fault every page in for writing, as if each were touched (Linux 5.14).
     package static let populateWrite = MemoryAdvice(rawValue: 23)
 }

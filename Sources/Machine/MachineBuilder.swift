@@ -38,7 +38,7 @@ final class MachineBuilder {
         let files = try BootFiles(options)
         let disks = try openDisks()
         let memory = try GuestMemory.make(options)
-        let machine = try hypervisor { () throws(HypervisorError) in try VirtualMachine(try KVM(), memory: memory) }
+        let machine = try makeMachine(memory)
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id, prepare: {})) }
         let board = BoardDevices(options, reactor: reactor, bus: home.bus, machine: machine)
@@ -64,6 +64,19 @@ final class MachineBuilder {
                 hypervisor: machine))
         relay.machine = built
         return built
+    }
+
+    private func makeMachine(_ memory: GuestMemory) throws(MachineError) -> VirtualMachine {
+        let kvm = try hypervisor { () throws(HypervisorError) in try KVM() }
+        let most = kvm.maximumVCPUs
+        guard options.topology.cpus <= most else {
+            throw MachineError("-smp", "this host's KVM runs at most \(most) vCPUs in one machine")
+        }
+        do {
+            return try VirtualMachine(kvm, memory: memory)
+        } catch {
+            throw MachineError("-accel kvm", "\(error)")
+        }
     }
 
     private func makeProcessors(

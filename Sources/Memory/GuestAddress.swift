@@ -14,13 +14,6 @@ package struct GuestAddress: RawRepresentable, Hashable, Comparable, Sendable {
 
     @inlinable
     package static func < (a: GuestAddress, b: GuestAddress) -> Bool { a.rawValue < b.rawValue }
-
-    /// The address `distance` bytes further on, or nil past the end of the address space.
-    @inlinable
-    package func advanced(by distance: UInt64) -> GuestAddress? {
-        let (sum, overflow) = rawValue.addingReportingOverflow(distance)
-        return overflow ? nil : GuestAddress(sum)
-    }
 }
 
 extension GuestAddress: CustomStringConvertible {

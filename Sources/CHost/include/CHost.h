@@ -17,10 +17,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
-#include <linux/if_tun.h>
 #include <linux/kvm.h>
-#include <linux/vhost.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>

@@ -16,18 +16,6 @@ HOST_ACCESS(32)
 HOST_ACCESS(64)
 #undef HOST_ACCESS
 
-static inline uint16_t host_load_acquire_u16(const void *p) {
-    return __atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE);
-}
-static inline void host_store_release_u16(void *p, uint16_t v) {
-    __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELEASE);
-}
-static inline uint32_t host_load_acquire_u32(const void *p) {
-    return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
-}
-static inline void host_store_release_u32(void *p, uint32_t v) {
-    __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELEASE);
-}
 static inline void host_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 static inline void host_cpu_relax(void) {

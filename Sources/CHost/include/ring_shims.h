@@ -4,7 +4,6 @@
 
 static const uint32_t HOST_IORING_RSRC_REGISTER_SPARSE = IORING_RSRC_REGISTER_SPARSE;
 static const uint8_t HOST_IOSQE_FIXED_FILE = IOSQE_FIXED_FILE;
-static const uint8_t HOST_IOSQE_IO_LINK = IOSQE_IO_LINK;
 static const uint8_t HOST_IOSQE_CQE_SKIP_SUCCESS = IOSQE_CQE_SKIP_SUCCESS;
 
 static inline int host_uring_register(int ring, unsigned opcode, const void *argument, unsigned count) {

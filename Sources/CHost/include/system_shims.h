@@ -46,26 +46,5 @@ static const unsigned long HOST_BLKGETSIZE64 = BLKGETSIZE64;
 static const unsigned long HOST_BLKSSZGET = BLKSSZGET;
 static const unsigned long HOST_BLKPBSZGET = BLKPBSZGET;
 static const unsigned long HOST_TIOCGPTN = TIOCGPTN;
-static const unsigned long HOST_TUNSETIFF = TUNSETIFF;
-static const unsigned long HOST_TUNSETOFFLOAD = TUNSETOFFLOAD;
-static const unsigned long HOST_TUNSETVNETHDRSZ = TUNSETVNETHDRSZ;
-static const unsigned long HOST_TUNGETFEATURES = TUNGETFEATURES;
-static const unsigned long HOST_TUNGETIFF = TUNGETIFF;
-
-static const unsigned long HOST_VHOST_GET_FEATURES = VHOST_GET_FEATURES;
-static const unsigned long HOST_VHOST_SET_FEATURES = VHOST_SET_FEATURES;
-static const unsigned long HOST_VHOST_SET_OWNER = VHOST_SET_OWNER;
-static const unsigned long HOST_VHOST_RESET_OWNER = VHOST_RESET_OWNER;
-static const unsigned long HOST_VHOST_SET_MEM_TABLE = VHOST_SET_MEM_TABLE;
-static const unsigned long HOST_VHOST_SET_VRING_NUM = VHOST_SET_VRING_NUM;
-static const unsigned long HOST_VHOST_SET_VRING_ADDR = VHOST_SET_VRING_ADDR;
-static const unsigned long HOST_VHOST_SET_VRING_BASE = VHOST_SET_VRING_BASE;
-static const unsigned long HOST_VHOST_GET_VRING_BASE = VHOST_GET_VRING_BASE;
-static const unsigned long HOST_VHOST_SET_VRING_KICK = VHOST_SET_VRING_KICK;
-static const unsigned long HOST_VHOST_SET_VRING_CALL = VHOST_SET_VRING_CALL;
-static const unsigned long HOST_VHOST_SET_VRING_ERR = VHOST_SET_VRING_ERR;
-static const unsigned long HOST_VHOST_NET_SET_BACKEND = VHOST_NET_SET_BACKEND;
-static const unsigned long HOST_VHOST_VSOCK_SET_GUEST_CID = VHOST_VSOCK_SET_GUEST_CID;
-static const unsigned long HOST_VHOST_VSOCK_SET_RUNNING = VHOST_VSOCK_SET_RUNNING;
 
 #endif
