@@ -46,7 +46,7 @@ package struct BootFile: ~Copyable, Sendable {
         self.descriptor = descriptor
     }
 
-    private static func place(_ role: Role, _ path: String) -> String { "\(role.rawValue) '\(path)'" }
+    private static func place(_ role: Role, _ path: String) -> String { "-\(role.rawValue) \(path)" }
 
     /// An error about one field of this file.
     func error(_ field: String, _ problem: String) -> BootError {

@@ -105,7 +105,7 @@ final class MachineBuilder {
         do {
             return try plan.load(kernel: files.kernel, initrd: files.initrd, into: memory)
         } catch {
-            throw MachineError("-kernel", "\(error)")
+            throw MachineError(error)
         }
     }
 
@@ -162,7 +162,7 @@ private struct BootFiles: ~Copyable {
         do {
             return try BootFile(role, path: path)
         } catch {
-            throw MachineError("-\(role.rawValue)", "\(error)")
+            throw MachineError(error)
         }
     }
 }

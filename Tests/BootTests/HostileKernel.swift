@@ -24,7 +24,7 @@ struct HostileKernel: Sendable, CustomTestStringConvertible {
         let plan = BootPlan(bootProtocol: bootProtocol, cpuCount: 1)
         let error = #expect(throws: BootError.self) { try load(image, plan, into: memory) }
         #expect(error?.field == field)
-        #expect(error?.place == "kernel '/test/image'")
+        #expect(error?.place == "-kernel /test/image")
         #expect(try memory.slice(at: GuestAddress(0), count: 0x10_0000).isZero)
     }
 }

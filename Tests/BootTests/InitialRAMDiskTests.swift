@@ -55,7 +55,7 @@ import Testing
     func isRefused(_ refusal: Refusal) throws {
         let disk = Image(bytes: [UInt8](repeating: 7, count: refusal.size))
         let error = #expect(throws: BootError.self) { try load(refusal.kernel, into: dirtyMemory(), initrd: disk) }
-        #expect(error?.place == "initrd '/test/image'")
+        #expect(error?.place == "-initrd /test/image")
         #expect(error?.field == "size")
     }
 

@@ -44,12 +44,12 @@ import Testing
             ("/nonexistent", "file", "No such file"), ("/a\0b", "file", "Invalid argument"),
         ] {
             let error = #expect(throws: BootError.self) { _ = try BootFile(.initrd, path: path) }
-            #expect(error?.place == "initrd '\(path)'")
+            #expect(error?.place == "-initrd \(path)")
             #expect(error?.field == field)
             #expect(error?.problem.contains(problem) == true)
         }
         let empty = #expect(throws: BootError.self) { _ = try Image(bytes: []).file() }
-        #expect(empty?.description == "kernel '/test/image': file: is empty")
+        #expect(empty?.description == "-kernel /test/image: file: is empty")
     }
 
     @Test func aFileThatShrinksIsRefused() throws {

@@ -39,6 +39,11 @@ package final class QMPServer {
     }
 
     deinit {
+        abandon()
+    }
+
+    /// Closes the sockets and removes their files at once, without a turn of the reactor: the machine does not start.
+    package func abandon() {
         for acceptor in acceptors { acceptor.close() }
     }
 

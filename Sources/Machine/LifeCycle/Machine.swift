@@ -196,6 +196,7 @@ final class Machine {
 
     /// Leaves the host as it was found, when the start has failed.
     func abandon() {
+        server?.abandon()
         parts.board.finish(within: 0)
     }
 
