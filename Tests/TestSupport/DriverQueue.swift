@@ -56,10 +56,7 @@ package final class DriverQueue {
     ) throws {
         self.index = index
         self.layout = layout
-        let borrowed = FileDescriptor(owning: doorbell)
-        let duplicate = Result { () throws(Errno) in try borrowed.duplicate().release() }
-        _ = borrowed.release()
-        self.doorbell = FileDescriptor(owning: try duplicate.get())
+        self.doorbell = try FileDescriptor(duplicating: doorbell)
         usesEventIndex = features.contains(.ringEventIndex)
         descriptors = try memory.slice(
             at: layout.descriptorTable, count: QueueLayout.Part.descriptorTable.byteCount(layout.size))
@@ -173,5 +170,15 @@ package final class DriverQueue {
         guard let entry: UInt64 = used.load(at: 4 + 8 * Int(seen % layout.size)) else { return nil }
         seen &+= 1
         return Used(head: UInt32(truncatingIfNeeded: entry), written: UInt32(truncatingIfNeeded: entry >> 32))
+    }
+}
+
+extension FileDescriptor {
+    /// A second descriptor of a file that somebody else owns.
+    package init(duplicating rawValue: Int32) throws {
+        let borrowed = FileDescriptor(owning: rawValue)
+        let duplicate = Result { () throws(Errno) in try borrowed.duplicate().release() }
+        _ = borrowed.release()
+        self.init(owning: try duplicate.get())
     }
 }

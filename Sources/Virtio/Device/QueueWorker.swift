@@ -142,6 +142,9 @@ final class QueueWorker: IOTarget {
     /// Whether the driver has the device running.
     var isActivated: Bool { isActive }
 
+    /// Whether a reset has anything to do.
+    var hasDriver: Bool { isActive || isBroken }
+
     /// Whether a reset or a removal still waits for requests in flight.
     var isComingToRest: Bool { isStopping }
 
@@ -194,7 +197,7 @@ final class QueueWorker: IOTarget {
         stopQueues()
         device.cancelRequests()
         afterRest { [self] in
-            device.reset()
+            if isActive { device.reset() }
             queues = []
             pending = 0
             isActive = false

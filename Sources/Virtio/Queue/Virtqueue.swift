@@ -32,7 +32,8 @@ public final class Virtqueue {
     private let usesEventIndex: Bool
     private let mask: UInt16
     private let chain: DescriptorChain
-    private var inFlightTable: InFlightTable
+    private let inFlightTable: InFlightTable
+    private var inFlightCount = 0
 
     /// The next entry of the available ring to take.
     private var nextAvailable: UInt16 = 0
@@ -95,7 +96,7 @@ public final class Virtqueue {
     package var size: UInt16 { layout.size }
 
     /// How many chains the device has taken and not given back.
-    package var inFlight: Int { inFlightTable.count }
+    package var inFlight: Int { inFlightCount }
 
     /// Why the queue has stopped, if the driver broke the rules.
     package var failure: QueueError? { lastFailure }
@@ -123,6 +124,7 @@ public final class Virtqueue {
         nextAvailable &+= 1
         turnBudget &-= 1
         inFlightTable.insert(chain.head, writable: UInt32(truncatingIfNeeded: chain.writable.byteCount))
+        inFlightCount &+= 1
         return chain
     }
 
@@ -228,6 +230,7 @@ public final class Virtqueue {
     @discardableResult
     package func complete(_ head: UInt16, written: UInt32) -> Bool {
         guard let writable = inFlightTable.remove(head) else { return false }
+        inFlightCount &-= 1
         let element = UInt64(head) | UInt64(min(written, writable)) << 32
         used.store(element, at: 4 &+ 8 &* Int(nextUsed & mask))
         nextUsed &+= 1

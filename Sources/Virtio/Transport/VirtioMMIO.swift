@@ -33,6 +33,8 @@ package final class VirtioMMIO {
         /// Checked and translated when the driver declares it ready; cannot change until it is not.
         var queue: Virtqueue?
         var isDisabled = false
+        /// The driver declared it ready, but it cannot work.
+        var isRefused = false
     }
 
     /// Puts `device` behind registers.
@@ -108,6 +110,8 @@ package final class VirtioMMIO {
     private func activate() {
         if worker.isComingToRest {
             activatesAfterReset = true
+        } else if let index = queueRegisters.firstIndex(where: \.isRefused) {
+            worker.fail("the driver started it without queue \(index), which was refused")
         } else {
             worker.activate(queueRegisters.map(\.queue), features: Features(rawValue: driverFeatures))
         }
@@ -132,7 +136,7 @@ package final class VirtioMMIO {
         queueRegisters = device.queueSizes.map { _ in QueueRegisters() }
         interruptCause = []
         activatesAfterReset = false
-        guard worker.isActivated, !worker.isComingToRest else { return }
+        guard worker.hasDriver, !worker.isComingToRest else { return }
         worker.reset { [weak self] in self?.resetCompleted() }
     }
 
@@ -151,12 +155,14 @@ package final class VirtioMMIO {
         if isReady {
             guard acceptsQueues, queueRegisters[index].queue == nil else { return }
             queueRegisters[index].queue = makeQueue(index)
+            queueRegisters[index].isRefused = queueRegisters[index].queue == nil
         } else if worker.isActivated, !worker.isComingToRest {
             // Without VIRTIO_F_RING_RESET there is no way back but a reset of the device.
             queueRegisters[index].isDisabled = true
             worker.disable(index)
         } else if acceptsQueues {
             queueRegisters[index].queue = nil
+            queueRegisters[index].isRefused = false
         }
     }
 
