@@ -19,7 +19,7 @@ package final class IOBuffer: @unchecked Sendable {
         unsafe base.deallocate()
     }
 
-    /// The whole buffer; valid as long as the buffer lives.
+    /// The whole buffer; valid as long as the buffer lives, which a local variable does only up to its last use.
     package var all: HostSlice { unsafe HostSlice(base: base, count: capacity) }
 
     /// A copy of the bytes in `range`, cut to the buffer.

@@ -53,6 +53,12 @@ package final class VCPU: @unchecked Sendable {
         }
     }
 
+    /// Makes a request whose argument is a buffer, which lives until it has been made.
+    func request(_ name: String, _ number: UInt, _ buffer: IOBuffer) throws(HypervisorError) {
+        try unsafe request(name, number, buffer.all.pointer)
+        withExtendedLifetime(buffer) {}
+    }
+
     /// The descriptor, for requests of the architecture's own.
     var rawValue: Int32 { descriptor.rawValue }
 

@@ -60,6 +60,7 @@ struct ProcessorFeatures {
         let count = min(Int(buffer.all.load(at: 0, as: UInt32.self) ?? 0), Self.capacity)
         let list = unsafe (buffer.all.pointer + 8).assumingMemoryBound(to: kvm_cpuid_entry2.self)
         entries = (0..<count).map { unsafe list[$0] }
+        withExtendedLifetime(buffer) {}
         isAMD = entries.first { $0.function == 0 }?.ecx == 0x444d_4163  // "cAMD"
     }
 
@@ -75,7 +76,7 @@ struct ProcessorFeatures {
         buffer.all.store(UInt32(adapted.count), at: 0)
         let list = unsafe (buffer.all.pointer + 8).assumingMemoryBound(to: kvm_cpuid_entry2.self)
         for (index, entry) in adapted.enumerated() { unsafe (list + index).initialize(to: entry) }
-        try unsafe vcpu.request("KVM_SET_CPUID2", HOST_KVM_SET_CPUID2, buffer.all.pointer)
+        try vcpu.request("KVM_SET_CPUID2", HOST_KVM_SET_CPUID2, buffer)
     }
 
     private func adapted(

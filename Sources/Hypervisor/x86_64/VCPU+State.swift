@@ -97,19 +97,19 @@ extension VCPU {
             buffer.all.store(UInt32(1), at: 0)
             buffer.all.store(number, at: 8)
             buffer.all.store(value, at: 16)
-            try unsafe request("KVM_SET_MSRS", HOST_KVM_SET_MSRS, buffer.all.pointer)
+            try request("KVM_SET_MSRS", HOST_KVM_SET_MSRS, buffer)
         }
     }
 
     /// LINT0 takes the PIC's interrupts, LINT1 the NMI.
     private func setLocalInterrupts() throws(HypervisorError) {
         let state = IOBuffer(capacity: MemoryLayout<kvm_lapic_state>.size)
-        try unsafe request("KVM_GET_LAPIC", HOST_KVM_GET_LAPIC, state.all.pointer)
+        try request("KVM_GET_LAPIC", HOST_KVM_GET_LAPIC, state)
         for (offset, mode) in [(0x350, UInt32(7)), (0x360, UInt32(4))] {
             let entry = state.all.load(at: offset, as: UInt32.self) ?? 0
             state.all.store(entry & ~0x700 | mode << 8, at: offset)
         }
-        try unsafe request("KVM_SET_LAPIC", HOST_KVM_SET_LAPIC, state.all.pointer)
+        try request("KVM_SET_LAPIC", HOST_KVM_SET_LAPIC, state)
     }
 
     /// Gives the boot processor its registers. The others stay in reset until the guest starts them.
