@@ -51,17 +51,26 @@ package final class VCPUThread: Sendable {
 
     /// Starts the thread.
     ///
-    /// - Parameter prepare: runs first on the new thread; its system call filter is installed here.
-    package func start(prepare: @escaping @Sendable () -> Void = {}) throws(Errno) {
+    /// - Parameter prepare: runs first on the new thread; its system call filter is installed here. If it fails, so
+    ///   does the start, and the thread has ended.
+    package func start(prepare: @escaping @Sendable () throws(Errno) -> Void = {}) throws(Errno) {
         try thread.withLock { thread throws(Errno) in
             thread = try HostThread(name: "CPU \(vcpu.index)/KVM") { [self] in
                 Signals.admitKick()
-                id.store(HostThread.currentID, ordering: .releasing)
-                prepare()
+                let number = HostThread.currentID
+                do throws(Errno) {
+                    try prepare()
+                } catch {
+                    id.store(-error.rawValue, ordering: .releasing)
+                    return
+                }
+                id.store(number, ordering: .releasing)
                 loop()
             }
         }
         while id.load(ordering: .acquiring) == 0 { relaxCPU() }
+        let outcome = id.load(ordering: .acquiring)
+        if outcome < 0 { throw Errno(rawValue: -outcome) }
     }
 
     /// The kernel's number of the thread; 0 before it has started.

@@ -18,6 +18,7 @@ package func launch(_ options: LaunchOptions) -> Int32 {
 }
 
 private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
+    Process.useOneHeap()
     // Before anything slow, and before there is a second thread: a process that forks keeps only one.
     var daemon: Daemon? = options.isDaemon ? try detach() : nil
     let listeners = try bind(options)
@@ -25,15 +26,18 @@ private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
     let pidfile = try options.pidfile.map(writePidFile)
     defer { _ = pidfile }
 
+    let filters = options.usesSeccomp ? try makeFilters(options) : nil
     let signals = try takeOverSignals()
     let reactor = try makeReactor()
-    let machine = try MachineBuilder(options, reactor: reactor).build()
+    let machine = try MachineBuilder(options, reactor: reactor, filters: filters).build()
     let watch = SignalWatch(signals, reactor: reactor) { [weak machine] in machine?.end(.signal($0)) }
     defer { _ = watch }
     machine.serve(listeners)
     do {
         if !options.startsPaused { try machine.run() }
         if let daemon = daemon.take() { try release(daemon) }
+        // From its first turn on this thread handles what guests and clients send.
+        try install(filters)
     } catch {
         machine.abandon()
         throw error
@@ -57,6 +61,22 @@ private func release(_ daemon: consuming Daemon) throws(MachineError) {
         try daemon.ready()
     } catch {
         throw MachineError("-daemonize", "cannot give up the standard streams: \(error)")
+    }
+}
+
+private func makeFilters(_ options: LaunchOptions) throws(MachineError) -> ThreadFilters {
+    do {
+        return try ThreadFilters(hasIOThreads: !options.iothreads.isEmpty)
+    } catch {
+        throw MachineError("seccomp", "cannot filter system calls: \(error); -disable-seccomp goes without")
+    }
+}
+
+private func install(_ filters: ThreadFilters?) throws(MachineError) {
+    do {
+        try filters?.install(.main)
+    } catch {
+        throw MachineError("seccomp", "cannot filter the main thread's system calls: \(error)")
     }
 }
 

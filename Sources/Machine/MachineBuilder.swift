@@ -7,19 +7,23 @@ import Hypervisor
 import Memory
 import Options
 import Platform
+import Sandbox
 import Virtio
 
 /// Builds a machine out of its options, step by step; each step that fails names what it was for.
 final class MachineBuilder {
     private let options: LaunchOptions
     private let reactor: Reactor
+    private let filters: ThreadFilters?
     private let home: DeviceHome
     private let relay = ActionRelay()
     private var board: BoardDevices?
 
-    init(_ options: LaunchOptions, reactor: Reactor) {
+    /// - Parameter filters: for the system calls of the threads made here.
+    init(_ options: LaunchOptions, reactor: Reactor, filters: ThreadFilters?) {
         self.options = options
         self.reactor = reactor
+        self.filters = filters
         home = DeviceHome(reactor, onAction: relay.act)
     }
 
@@ -40,7 +44,7 @@ final class MachineBuilder {
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
         var iothreads: [IOThread] = []
-        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id, prepare: {})) }
+        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
         let board = BoardDevices(options, reactor: reactor, bus: home.bus, machine: machine)
         self.board = board
         try board.attach()
@@ -57,6 +61,7 @@ final class MachineBuilder {
             devices: disks.indices.map(MicroVM.description(ofSlot:)), hasSerial: options.serial != nil)
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, initial, router, iothreads)
+        try filter(iothreads)
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
@@ -92,11 +97,25 @@ final class MachineBuilder {
                 machine, options.topology, initial: initial, ports: ports, router: router, reactor: reactor)
         }
         do {
-            try processors.start(prepare: {})
+            try processors.start { [filters] () throws(Errno) in try filters?.install(.vcpu) }
         } catch {
             throw MachineError("-smp", "cannot start the vCPUs' threads: \(error)")
         }
         return processors
+    }
+
+    /// Leaves the iothreads what they need to serve their devices, now that these are made.
+    private func filter(_ iothreads: [IOThread]) throws(MachineError) {
+        guard let filters else { return }
+        for iothread in iothreads {
+            try iothread.perform { [id = iothread.id] _ throws(MachineError) in
+                do {
+                    try filters.install(.iothread)
+                } catch {
+                    throw MachineError("-object iothread,id=\(id)", "cannot filter its system calls: \(error)")
+                }
+            }
+        }
     }
 
     private func load(

@@ -16,8 +16,10 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -51,6 +53,7 @@
 #include "kvm_shims.h"
 #include "memory_shims.h"
 #include "ring_shims.h"
+#include "seccomp_shims.h"
 #include "system_shims.h"
 
 #endif

@@ -13,13 +13,11 @@ final class IOThread: Sendable {
     private let thread: Mutex<HostThread?>
 
     /// Starts the thread and waits until its reactor is there.
-    ///
-    /// - Parameter prepare: runs on the new thread when its reactor is made; its system call filter is installed here.
-    init(id: String, prepare: @escaping @Sendable () -> Void) throws(MachineError) {
+    init(id: String) throws(MachineError) {
         self.id = id
         let start = Answer<Result<Running, Errno>>()
         do {
-            thread = Mutex(try HostThread(name: id) { Self.run(name: id, start, prepare) })
+            thread = Mutex(try HostThread(name: id) { Self.run(name: id, start) })
         } catch {
             throw MachineError("-object iothread,id=\(id)", "cannot start its thread: \(error)")
         }
@@ -61,13 +59,10 @@ final class IOThread: Sendable {
         let threadID: Int32
     }
 
-    private static func run(
-        name: String, _ start: Answer<Result<Running, Errno>>, _ prepare: () -> Void
-    ) {
+    private static func run(name: String, _ start: Answer<Result<Running, Errno>>) {
         do throws(Errno) {
             let reactor = try Reactor(name: name)
             let home = DeviceHome(reactor, onAction: { _ in })
-            prepare()
             start.give(
                 .success(
                     Running(

@@ -54,7 +54,7 @@ final class Processors {
     /// Starts all threads; they pause before they enter the guest.
     ///
     /// - Parameter prepare: runs first on each.
-    func start(prepare: @escaping @Sendable () -> Void) throws(Errno) {
+    func start(prepare: @escaping @Sendable () throws(Errno) -> Void) throws(Errno) {
         for thread in threads { try thread.start(prepare: prepare) }
     }
 

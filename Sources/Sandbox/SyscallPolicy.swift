@@ -1,0 +1,132 @@
+import CHost
+package import Host
+
+/// What a thread is for, which decides about the system calls it may make.
+package enum ThreadRole: CaseIterable, Sendable {
+    /// Owns the devices without an iothread, QMP, signals and the process's end.
+    case main
+    /// Owns the devices that were given to it.
+    case iothread
+    /// Runs the guest.
+    case vcpu
+}
+
+/// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
+/// call can do. All others end the process.
+///
+/// No thread is started, no file opened, no program run, no socket made and no memory made executable by then: what a
+/// reactor does with files and sockets goes through its ring, which has restrictions of its own.
+package enum SyscallPolicy {
+    /// The role's calls; those that are made most often come first.
+    package static func calls(of role: ThreadRole) -> [AllowedCall] {
+        switch role {
+        case .main: main
+        case .iothread: iothread
+        case .vcpu: vcpu
+        }
+    }
+
+    // MARK: The table
+
+    private static var vcpu: [AllowedCall] {
+        [
+            allow("ioctl", request(UInt32(truncatingIfNeeded: HOST_KVM_RUN))),
+            // Waking a reactor; a line on the log.
+            allow("write"),
+            // Waiting for a reactor's answer; locks.
+            allow("futex", operation(locking)),
+            // How long to spin, where the C library cannot read the clock by itself.
+            allow("clock_gettime"),
+            // After a kick.
+            allow("rt_sigreturn"),
+            // A lock's owner is the number of its thread.
+            allow("gettid"),
+        ] + heap + [
+            // The thread's end gives its stack back; any thread's end.
+            allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
+        ]
+    }
+
+    private static var iothread: [AllowedCall] {
+        [
+            allow("io_uring_enter"),
+            allow("write"),
+            allow("futex", operation(locking)),
+            allow("clock_gettime"),
+            allow("gettid"),
+            allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
+            // Whether the log takes a line.
+            allow("poll"), allow("ppoll"),
+            allow("rt_sigreturn"),
+        ] + heap + [
+            allow("munmap"),
+            allow("close"),
+            allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
+        ]
+    }
+
+    private static var main: [AllowedCall] {
+        [
+            allow("io_uring_enter"),
+            allow("write"),
+            allow("futex", operation(locking + [joining])),
+            allow("clock_gettime"),
+            allow("gettid"),
+            allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
+            allow("poll"), allow("ppoll"),
+            allow("rt_sigreturn"),
+        ] + heap + [
+            allow("munmap"),
+            allow("close"),
+            // Kicking a vCPU's thread: only a thread of this process, only with this signal.
+            allow("getpid"), allow("rt_sigprocmask"), allow("tgkill", ownProcess, kick),
+            // A client of the serial port has its socket twice; images are locked when the machine runs.
+            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK)),
+            allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
+            // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
+            allow("newfstatat"), allow("unlink"), allow("unlinkat"), allow("ioctl", request(UInt32(TCSETS))),
+            allow("exit_group"),
+        ]
+    }
+
+    // MARK: What several roles have
+
+    /// What locks of Swift and of the C library, and our own waiting, do with a word of this process.
+    private static var locking: [Int32] {
+        [FUTEX_WAIT, FUTEX_WAKE, FUTEX_LOCK_PI, FUTEX_UNLOCK_PI].map { $0 | FUTEX_PRIVATE_FLAG }
+    }
+
+    /// How the C library waits for a thread's end.
+    private static var joining: Int32 { FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME }
+
+    /// There is one heap, and no memory of it may be run as code.
+    private static var heap: [AllowedCall] {
+        [allow("brk"), allow("mmap", .without(argument: 2, bits: UInt32(PROT_EXEC)))]
+    }
+}
+
+// MARK: The table's words
+
+private func allow(_ name: String, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(name, checks) }
+
+private func request(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
+
+private func registration(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
+
+private func operation(_ numbers: [Int32]) -> ArgumentCheck { oneOf(argument: 1, numbers) }
+
+private func command(_ numbers: Int32...) -> ArgumentCheck { oneOf(argument: 1, numbers) }
+
+private func level(_ number: Int) -> ArgumentCheck { .oneOf(argument: 1, [UInt32(number)]) }
+
+private func option(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
+
+private func advice(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
+
+private var ownProcess: ArgumentCheck { oneOf(argument: 0, [Process.id]) }
+
+private var kick: ArgumentCheck { oneOf(argument: 2, [Signals.kick]) }
+
+private func oneOf(argument: UInt32, _ numbers: [Int32]) -> ArgumentCheck {
+    .oneOf(argument: argument, numbers.map { UInt32(bitPattern: $0) })
+}
