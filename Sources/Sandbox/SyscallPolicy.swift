@@ -2,7 +2,7 @@ import CHost
 package import Host
 
 /// What a thread is for, which decides about the system calls it may make.
-package enum ThreadRole: CaseIterable, Sendable {
+package enum ThreadRole: String, CaseIterable, Sendable {
     /// Owns the devices without an iothread, QMP, signals and the process's end.
     case main
     /// Owns the devices that were given to it.
@@ -56,7 +56,7 @@ package enum SyscallPolicy {
             allow("gettid"),
             allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
             // Whether the log takes a line.
-            allow("poll"), allow("ppoll"),
+            allow("poll"),
             allow("rt_sigreturn"),
         ] + heap + [
             allow("munmap"),
@@ -73,7 +73,7 @@ package enum SyscallPolicy {
             allow("clock_gettime"),
             allow("gettid"),
             allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
-            allow("poll"), allow("ppoll"),
+            allow("poll"),
             allow("rt_sigreturn"),
         ] + heap + [
             allow("munmap"),
@@ -84,7 +84,7 @@ package enum SyscallPolicy {
             allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK)),
             allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
-            allow("newfstatat"), allow("unlink"), allow("unlinkat"), allow("ioctl", request(UInt32(TCSETS))),
+            allow("newfstatat"), allow("unlink"), allow("ioctl", request(UInt32(TCSETS))),
             allow("exit_group"),
         ]
     }

@@ -1,0 +1,68 @@
+// Makes system calls on a thread that is filtered by its role, and ends with status 0 if it still can.
+//
+// usage: SandboxProbe ROLE all              every call that the role's policy allows, but those that end the thread
+//        SandboxProbe ROLE NAME [NUMBER...]  this call, with up to six arguments
+import CHost
+import Host
+import Sandbox
+
+func call(_ name: String, _ arguments: [Int]) {
+    let number = unsafe seccomp_syscall_resolve_name(name)
+    // What this kind of processor does not have.
+    guard number >= 0 else { return }
+    let all = arguments + Array(repeating: 0, count: 6 - arguments.count)
+    _ = host_system_call(Int(number), all[0], all[1], all[2], all[3], all[4], all[5])
+}
+
+/// Arguments that the checks allow, and with which the call changes nothing.
+func harmlessArguments(_ checks: [ArgumentCheck]) -> [[Int]] {
+    checks.reduce([[-1, 0, 0, 0, 0, 0]]) { found, check in
+        guard case .oneOf(let argument, let values) = check else { return found }
+        return found.flatMap { before in
+            values.map { value in
+                var after = before
+                after[Int(argument)] = Int(value)
+                return after
+            }
+        }
+    }
+}
+
+func perform(_ role: ThreadRole, _ name: String, _ arguments: [Int]) {
+    guard name == "all" else { return call(name, arguments) }
+    for allowed in SyscallPolicy.calls(of: role) where !["exit", "exit_group", "rt_sigreturn"].contains(allowed.name) {
+        for arguments in harmlessArguments(allowed.checks) { call(allowed.name, arguments) }
+    }
+}
+
+func run() throws(Errno) {
+    guard CommandLine.arguments.count > 2, let role = ThreadRole(rawValue: CommandLine.arguments[1]) else {
+        throw .invalidArgument
+    }
+    let name = CommandLine.arguments[2]
+    let arguments = CommandLine.arguments.dropFirst(3).map { Int($0) ?? 0 }
+    Process.useOneHeap()
+    let filters = try ThreadFilters(hasIOThreads: true)
+    if role == .main {
+        try filters.install(role)
+        perform(role, name, arguments)
+    } else {
+        let thread = try HostThread(name: "probe \(role)") {
+            do throws(Errno) {
+                try filters.install(role)
+                perform(role, name, arguments)
+            } catch {
+                Process.exitNow(1)
+            }
+        }
+        thread.join()
+    }
+}
+
+do throws(Errno) {
+    try run()
+} catch {
+    Process.printError("\(error)\n")
+    Process.exit(1)
+}
+Process.exit(0)

@@ -1,0 +1,55 @@
+import Host
+import Sandbox
+import Testing
+
+/// A real machine, whose guest does nothing.
+@Suite(.enabled(if: (try? FileDescriptor.open("/dev/kvm", .readWrite)) != nil))
+struct FilteredMachineTests {
+    @Test(arguments: [true, false])
+    func eachThreadIsFilteredUnlessAskedNotTo(_ usesSeccomp: Bool) throws {
+        let folder = try ScratchFolder()
+        try folder.write("kernel", [0xf4, 0xeb, 0xfd])  // hlt; jmp .
+        try folder.write("initrd", [0])
+        try folder.write("disk", [UInt8](repeating: 0, count: 4096))
+        let start = try run(
+            "apus",
+            [
+                "-machine", "type=microvm", "-m", "128", "-smp", "2", "-kernel", folder.path("kernel"), "-initrd",
+                folder.path("initrd"), "-qmp", "unix:\(folder.path("qmp")),server,nowait", "-daemonize", "-pidfile",
+                folder.path("pid"), "-object", "iothread,id=io1", "-drive",
+                "id=disk,direct=off,file=\(folder.path("disk"))", "-device",
+                "virtio-blk-device,id=disk,drive=disk,iothread=io1", "-serial",
+                "socket,path=\(folder.path("serial")),server,nowait",
+            ] + (usesSeccomp ? [] : ["-disable-seccomp"]))
+        #expect(start.status == 0, "\(start.errors)")
+        let id = try #require(Int32(String(decoding: folder.read("pid"), as: UTF8.self)))
+        let client = try QMPClient(folder.path("qmp"))
+        let threads = try filterModes(of: id)
+        #expect(Set(threads.keys).isSuperset(of: ["apus", "io1", "CPU 0/KVM", "CPU 1/KVM"]))
+        for (thread, mode) in threads { #expect(mode == (usesSeccomp ? "2" : "0"), "\(thread)") }
+
+        // All that such a machine does may be done.
+        let serial = try Socket.connect(unix: folder.path("serial"))
+        for command in ["query-cpus", "query-block", "stop", "cont", "stop", "cont", "no-such-command"] {
+            try client.execute(command)
+        }
+        try client.execute("quit")
+        #expect(client.isClosed())
+        _ = serial
+        #expect(folder.remains(["kernel", "initrd", "disk"], ofProcess: id))
+    }
+
+    /// The threads' filter modes, by name: 0 for none, 2 for a filter.
+    private func filterModes(of process: Int32) throws -> [String: String] {
+        var modes: [String: String] = [:]
+        for thread in try names(in: "/proc/\(process)/task") {
+            let status = try FileDescriptor.open("/proc/\(process)/task/\(thread)/status", .readOnly)
+            let lines = String(decoding: try status.read(count: 65536), as: UTF8.self).split(separator: "\n")
+            let value = { (key: String) in
+                lines.first { $0.hasPrefix("\(key):\t") }.map { String($0.dropFirst(key.count + 2)) } ?? ""
+            }
+            modes[value("Name")] = value("Seccomp")
+        }
+        return modes
+    }
+}
