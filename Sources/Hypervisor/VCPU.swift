@@ -62,6 +62,12 @@ package final class VCPU: @unchecked Sendable {
     /// The descriptor, for requests of the architecture's own.
     var rawValue: Int32 { descriptor.rawValue }
 
+    /// Tells the guest's clock that the vCPU stood still on purpose, so that its watchdogs do not bark. Only while it
+    /// is not in the guest; a guest without that clock does not mind.
+    func announcePause() {
+        _ = host_ioctl(descriptor.rawValue, HOST_KVM_KVMCLOCK_CTRL, 0)
+    }
+
     /// Runs the guest until it needs something.
     package func enter() -> VCPUExit {
         guard host_ioctl(descriptor.rawValue, HOST_KVM_RUN, 0) >= 0 else {

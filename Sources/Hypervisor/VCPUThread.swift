@@ -91,9 +91,9 @@ package final class VCPUThread: Sendable {
     /// Lets a paused thread go on.
     package func resume() {
         let old = command.load()
-        if old & Command.mask == Command.pause,
-            command.compareExchange(expected: old, old & ~Command.mask | Command.run)
-        {
+        guard old & Command.mask == Command.pause else { return }
+        vcpu.announcePause()
+        if command.compareExchange(expected: old, old & ~Command.mask | Command.run) {
             command.wake()
         }
     }

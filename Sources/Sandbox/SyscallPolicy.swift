@@ -84,7 +84,9 @@ package enum SyscallPolicy {
             allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK)),
             allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
-            allow("newfstatat"), allow("unlink"), allow("ioctl", request(UInt32(TCSETS))),
+            // Going on after a pause: each guest clock is told.
+            allow("newfstatat"), allow("unlink"),
+            allow("ioctl", requests(UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL))),
             allow("exit_group"),
         ]
     }
@@ -110,6 +112,8 @@ package enum SyscallPolicy {
 private func allow(_ name: String, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(name, checks) }
 
 private func request(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
+
+private func requests(_ numbers: UInt32...) -> ArgumentCheck { .oneOf(argument: 1, numbers) }
 
 private func registration(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
 
