@@ -33,7 +33,7 @@ class Guest(Monitor):
     def __init__(
         self, work, *options, append="", kernel="vmlinuz", initrd="initramfs", memory=256, cpus=1, disks=(), **more
     ):
-        command = ["-machine", "type=microvm", "-m", memory, "-smp", cpus, "-disable-seccomp"]
+        command = ["-machine", "type=microvm", "-m", memory, "-smp", cpus]
         command += ["-kernel", IMAGES / kernel]
         if initrd:
             command += ["-initrd", IMAGES / initrd]
