@@ -1,7 +1,6 @@
 """apus as its users meet it: a process with a command line, a QMP socket, and an exit status."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -118,8 +117,9 @@ class Monitor:
         self.process = subprocess.Popen(
             self.command, stdin=stdin, stdout=subprocess.PIPE, stderr=self._errors, cwd=self.work
         )
-        fd = self.process.stdout.fileno()
-        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK)
+        self._typing = self.process.stdin and self.process.stdin.fileno()
+        self._console = self.process.stdout.fileno()
+        os.set_blocking(self._console, False)
         self._qmp = None
         harness.keep(self)
 
@@ -136,11 +136,20 @@ class Monitor:
             self._qmp = QMP(self.qmp_path)
         return self._qmp
 
+    def use_console(self, descriptor):
+        """Takes the console from elsewhere: a pseudo-terminal, or a connection."""
+        os.set_blocking(descriptor, False)
+        self._typing = self._console = descriptor
+
     def _read(self, timeout):
         """Takes over what the console has, waiting for it; False at its end."""
-        if not select.select([self.process.stdout], [], [], max(0, timeout))[0]:
+        if not select.select([self._console], [], [], max(0, timeout))[0]:
             return True
-        data = os.read(self.process.stdout.fileno(), 65536)
+        try:
+            data = os.read(self._console, 65536)
+        except (OSError, ValueError):
+            # How a pseudo-terminal tells that the other end is gone.
+            data = b""
         text = data.decode(errors="replace").replace("\r", "")
         if harness.verbose:
             sys.stderr.write(text)
@@ -165,10 +174,21 @@ class Monitor:
                 raise AssertionError(f"the console did not show {pattern!r} within {timeout} s")
             more = self._read(deadline - time.monotonic())
 
+    def shows(self, pattern):
+        """Whether the console has shown a regular expression already, after what was matched before."""
+        found = re.compile(pattern, re.MULTILINE).search(self.output, self._from)
+        self._from = found.end() if found else self._from
+        return found is not None
+
+    def listen(self, seconds):
+        """Takes over what the console says for a while."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read(deadline - time.monotonic()):
+            pass
+
     def type(self, text):
         """Types on the guest's console."""
-        self.process.stdin.write(text.encode())
-        self.process.stdin.flush()
+        os.write(self._typing, text.encode())
 
     def wait(self, timeout=PATIENCE):
         """Waits for apus to end; its exit status, negative for a signal."""
@@ -197,7 +217,7 @@ class Monitor:
     def log(self):
         """All there is to know about this process, for one who looks why a test failed."""
         with contextlib.suppress(OSError, ValueError):
-            while self._read(0) and select.select([self.process.stdout], [], [], 0)[0]:
+            while select.select([self._console], [], [], 0)[0] and self._read(0):
                 pass
         command = " ".join(f"'{word}'" if " " in word else word for word in self.command)
         console = "\n".join(self.output.splitlines()[-40:])
