@@ -56,9 +56,9 @@ class Guest(Monitor):
     def shell(self, command, timeout=PATIENCE):
         """Runs a command in the guest's shell; what it printed. AssertionError if it failed."""
         self.expect(r"apus:\S*# (\x1b\[6n)?", timeout)
-        # The mark is put together in the guest, so that the echo of what was typed is not taken for it.
-        self.type(f"{command}; echo DONE''-$?\n")
-        self.expect(r"echo DONE''-\$\?\n", timeout)
-        found = self.expect(r"(?s)(.*?)^DONE-(\d+)\n", timeout)
+        # The marks are put together in the guest, so that the echo of what was typed is not taken for them.
+        self.type(f"echo BE''GIN; {command}; echo EN''D-$?\n")
+        self.expect(r"^BEGIN\n", timeout)
+        found = self.expect(r"(?s)(.*?)END-(\d+)\n", timeout)
         assert found.group(2) == "0", f"{command!r} failed in the guest: {found.group(1)}"
         return found.group(1)

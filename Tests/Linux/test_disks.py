@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from guest import Guest, copy_image
+from harness import limit
 
 MIB = 1 << 20
 
@@ -34,6 +35,7 @@ def contents(image, name, work):
     return (work / "dumped").read_bytes()
 
 
+@limit(900)
 def test_what_is_written_arrives(work):
     """Two disks, one past the host's page cache, one on an iothread, are filled from a third, while it all is paused
     time and again."""
