@@ -42,21 +42,25 @@ package final class VCPU: @unchecked Sendable {
         unsafe run = unsafe area.all.pointer.assumingMemoryBound(to: kvm_run.self)
     }
 
-    /// Makes a request of the vCPU.
+    /// Makes a request of the vCPU, and answers what the kernel does.
     @unsafe
-    func request(_ name: String, _ number: UInt, _ argument: UnsafeMutableRawPointer?) throws(HypervisorError) {
+    @discardableResult
+    func request(
+        _ name: String, _ number: UInt, _ argument: UnsafeMutableRawPointer?
+    ) throws(HypervisorError) -> Int32 {
         do {
             let descriptor = descriptor.rawValue
-            _ = try checked { unsafe host_ioctl_pointer(descriptor, number, argument) }
+            return try checked { unsafe host_ioctl_pointer(descriptor, number, argument) }
         } catch {
             throw HypervisorError("\(name) of vCPU \(index)", error)
         }
     }
 
     /// Makes a request whose argument is a buffer, which lives until it has been made.
-    func request(_ name: String, _ number: UInt, _ buffer: IOBuffer) throws(HypervisorError) {
-        try unsafe request(name, number, buffer.all.pointer)
-        withExtendedLifetime(buffer) {}
+    @discardableResult
+    func request(_ name: String, _ number: UInt, _ buffer: IOBuffer) throws(HypervisorError) -> Int32 {
+        defer { withExtendedLifetime(buffer) {} }
+        return try unsafe request(name, number, buffer.all.pointer)
     }
 
     /// The descriptor, for requests of the architecture's own.

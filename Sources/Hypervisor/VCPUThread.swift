@@ -29,7 +29,8 @@ package final class VCPUThread: Sendable {
     private let router: AccessRouter
     private let report: @Sendable (VCPUReport) -> Void
     private let command: Futex
-    private let id = Atomic<Int32>(0)
+    // The kernel's number of the thread, once it is ready; a negative error if it could not be made so.
+    private let id = Futex(0)
     private let thread = Mutex<HostThread?>(nil)
 
     /// A thread for `vcpu`, not yet started.
@@ -49,7 +50,7 @@ package final class VCPUThread: Sendable {
         command = Futex(startsPaused ? Command.pause : Command.run)
     }
 
-    /// Starts the thread.
+    /// Starts the thread; `awaitStart` tells how that went.
     ///
     /// - Parameter prepare: runs first on the new thread; its system call filter is installed here. If it fails, so
     ///   does the start, and the thread has ended.
@@ -61,20 +62,29 @@ package final class VCPUThread: Sendable {
                 do throws(Errno) {
                     try prepare()
                 } catch {
-                    id.store(-error.rawValue, ordering: .releasing)
+                    noteStart(-error.rawValue)
                     return
                 }
-                id.store(number, ordering: .releasing)
+                noteStart(number)
                 loop()
             }
         }
-        while id.load(ordering: .acquiring) == 0 { relaxCPU() }
-        let outcome = id.load(ordering: .acquiring)
+    }
+
+    private func noteStart(_ outcome: Int32) {
+        id.store(UInt32(bitPattern: outcome))
+        id.wake()
+    }
+
+    /// Sleeps until a thread that was started has prepared itself.
+    package func awaitStart() throws(Errno) {
+        while id.load() == 0 { id.wait(while: 0) }
+        let outcome = threadID
         if outcome < 0 { throw Errno(rawValue: -outcome) }
     }
 
-    /// The kernel's number of the thread; 0 before it has started.
-    package var threadID: Int32 { id.load(ordering: .acquiring) }
+    /// The kernel's number of the thread; 0 before it has prepared itself.
+    package var threadID: Int32 { Int32(bitPattern: id.load()) }
 
     /// Makes the thread leave the guest and wait; it then reports `.paused`.
     ///

@@ -91,13 +91,18 @@ extension VCPU {
             (0x174, 0), (0x175, 0), (0x176, 0), (0xc000_0081, 0), (0xc000_0082, 0), (0xc000_0083, 0),
             (0xc000_0084, 0), (0xc000_0102, 0), (0x10, 0), (0x1a0, 1), (0x2ff, 0),
         ]
-        for (number, value) in values {
-            // One at a time: a kernel that lacks one of them still gets the others.
-            let buffer = IOBuffer(capacity: 8 + MemoryLayout<kvm_msr_entry>.stride)
-            buffer.all.store(UInt32(1), at: 0)
-            buffer.all.store(number, at: 8)
-            buffer.all.store(value, at: 16)
-            try request("KVM_SET_MSRS", HOST_KVM_SET_MSRS, buffer)
+        var left = values[...]
+        while !left.isEmpty {
+            let stride = MemoryLayout<kvm_msr_entry>.stride
+            let buffer = IOBuffer(capacity: 8 + left.count * stride)
+            buffer.all.store(UInt32(left.count), at: 0)
+            for (index, (number, value)) in left.enumerated() {
+                buffer.all.store(number, at: 8 + index * stride)
+                buffer.all.store(value, at: 16 + index * stride)
+            }
+            // KVM stops at one that this kernel lacks: it is left out, the others follow.
+            let done = try request("KVM_SET_MSRS", HOST_KVM_SET_MSRS, buffer)
+            left = left.dropFirst(Int(done) + 1)
         }
     }
 

@@ -56,6 +56,7 @@ final class Processors {
     /// - Parameter prepare: runs first on each.
     func start(prepare: @escaping @Sendable () throws(Errno) -> Void) throws(Errno) {
         for thread in threads { try thread.start(prepare: prepare) }
+        for thread in threads { try thread.awaitStart() }
     }
 
     /// Makes all vCPUs leave the guest, and calls `done` when none is in it.
