@@ -86,7 +86,10 @@ package enum SyscallPolicy {
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
             // Going on after a pause: each guest clock is told.
             allow("newfstatat"), allow("unlink"),
-            allow("ioctl", requests(UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL))),
+            // The C library asks for a terminal's mode when it sets one.
+            allow(
+                "ioctl",
+                requests(UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL))),
             allow("exit_group"),
         ]
     }
