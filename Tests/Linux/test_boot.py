@@ -78,14 +78,17 @@ def without_pvh(work):
 
 
 def test_without_acpi(work):
-    """The MP table tells of the processors and interrupts, the command line of the disk; the keyboard resets."""
+    """The command line tells of the disk, and nothing else does; the keyboard controller resets.
+
+    Debian's kernel reads neither MP tables nor that text: it has one processor then, and no disk.
+    """
     disk = copy_image("root.ext4", work)
     append = "acpi=off reboot=k apus.run=report,shell apus.end=reboot"
-    with Guest(work, append=append, cpus=2, disks=[disk]) as guest:
+    with Guest(work, append=append, disks=[disk]) as guest:
         facts = guest.facts()
-        assert facts["TABLES"] == ["none"] and facts["CPUS"] == ["2"], facts
+        assert facts["TABLES"] == ["none"], facts
         assert "virtio_mmio.device=512@0xf0100000:5" in facts["CMDLINE"][0], facts
-        # By its interrupt, and not by polling, the serial port has said all this.
+        # The serial port says this by its interrupt.
         assert int(guest.shell("awk '/ttyS0/ { print $2 + $3 }' /proc/interrupts")) > 0
         qmp = guest.qmp
         guest.type("exit\n")
