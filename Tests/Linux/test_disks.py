@@ -59,7 +59,8 @@ def test_what_is_written_arrives(work):
         guest.shell("! dd if=/dev/zero of=/dev/vdb bs=4k count=1 conv=fsync 2>/dev/null")
         guest.shell("mkdir /mnt/c /mnt/d; mount -t ext4 /dev/vdc /mnt/c; mount -t ext4 /dev/vdd /mnt/d")
         started = time.monotonic()
-        guest.type("cat /dev/vdb >/mnt/c/file & cat /dev/vdb >/mnt/d/file; wait; umount /mnt/c /mnt/d; echo ALL''-DONE\n")
+        copy = "cat /dev/vdb >/mnt/c/file & cat /dev/vdb >/mnt/d/file; wait; umount /mnt/c /mnt/d"
+        guest.type(f"{copy}; echo ALL''-DONE\n")
         pauses = 0
         while not guest.shows(r"^ALL-DONE\n"):
             guest.qmp.execute("stop")

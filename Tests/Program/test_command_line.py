@@ -26,7 +26,8 @@ def refused(work, message, *arguments, **more):
     before = files(work)
     ran = run(work, *arguments, **more)
     found = (ran.returncode, ran.stdout, ran.stderr)
-    assert found == (1, "", f"apus: {message}\n"), f"{shlex.join(map(str, arguments))}\nwanted: {message}\nfound: {found}"
+    told = f"{shlex.join(map(str, arguments))}\nwanted: {message}\nfound: {found}"
+    assert found == (1, "", f"apus: {message}\n"), told
     assert files(work) == before, f"left behind: {set(files(work)) - set(before)}"
 
 

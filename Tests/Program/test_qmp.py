@@ -112,7 +112,8 @@ def test_what_is_refused(work):
 def test_garbage_hurts_only_who_sends_it(work):
     garbage = [
         b"\0" * 100_000, b"\xff" * 1000, b"[" * 100_000, b'{"a":' * 50_000, b'"' + b"x" * 1_000_000,
-        b'{"execute":"query-status"', b"}" * 1000, b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000), b'{"execute":"\\ud800"}\n',
+        b'{"execute":"query-status"', b"}" * 1000, b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000),
+        b'{"execute":"\\ud800"}\n',
     ]
     with Tiny(work) as tiny:
         good = tiny.qmp

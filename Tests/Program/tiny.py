@@ -1,6 +1,5 @@
 """Guests of a few bytes, entered in 64-bit mode without interrupts, and what a test wants to know of the host."""
 
-import os
 import re
 from pathlib import Path
 
