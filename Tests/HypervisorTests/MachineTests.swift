@@ -143,6 +143,19 @@ struct MachineTests {
 }
 
 @Suite struct AccessRouterTests {
+    @Test(
+        arguments: [(0x70, 0), (0x71, 0), (0x61, 0x20), (0x80, UInt64.max), (0xcf8, UInt64.max)] as [(UInt16, UInt64)])
+    func portsOfNobodyHaveFixedAnswers(port: UInt16, expected: UInt64) throws {
+        let router = AccessRouter(
+            main: try Reactor(name: "main").handle, iothreads: [], ports: [], serial: nil, window: 0x1000,
+            slotSize: 0x200)
+        guard case .nobody(let value) = router.answer(port: port, isWrite: false, size: 1) else {
+            Issue.record("somebody answers port \(port)")
+            return
+        }
+        #expect(value == expected)
+    }
+
     @Test func slotsFollowTheirOwners() throws {
         let main = try Reactor(name: "main")
         let other = try Reactor(name: "other")
