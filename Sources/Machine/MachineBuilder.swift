@@ -40,7 +40,11 @@ final class MachineBuilder {
     private func assemble() throws(MachineError) -> Machine {
         // What is cheap to check comes first: files, before memory and vCPUs.
         let files = try BootFiles(options)
-        let disks = try openDisks()
+        var plan = BootPlan(
+            commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
+            apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus), hasSerial: options.serial != nil)
+        let slots = try slots(plan, files)
+        let devices = try DeviceOpener(options: options).open()
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
         var iothreads: [IOThread] = []
@@ -53,22 +57,37 @@ final class MachineBuilder {
             serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
         let surroundings = Surroundings(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
-        for (slot, disk) in disks.enumerated() { try surroundings.attach(disk, slot: slot) }
-
-        let plan = BootPlan(
-            commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
-            apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus),
-            devices: disks.indices.map(MicroVM.description(ofSlot:)), hasSerial: options.serial != nil)
+        for (slot, device) in zip(slots, devices) { try surroundings.attach(device, slot: slot) }
+        plan.devices = slots.map(MicroVM.description(ofSlot:))
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, initial, router, iothreads)
         try filter(iothreads)
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, disks: disks, processors: processors, board: board,
+                home: home, iothreads: iothreads, devices: devices, processors: processors, board: board,
                 hypervisor: machine))
         relay.machine = built
         return built
+    }
+
+    /// The slots of the devices on the command line, if the guest can find them all.
+    private func slots(_ plan: BootPlan, _ files: borrowing BootFiles) throws(MachineError) -> Range<Int> {
+        let count = options.devices.count { $0.hasTransport }
+        guard count > MicroVM.slotsWithoutACPI else { return 0..<count }
+        let usesACPI: Bool
+        do throws(BootError) {
+            usesACPI = try plan.usesACPI(files.kernel)
+        } catch {
+            throw MachineError(error)
+        }
+        guard usesACPI else {
+            throw MachineError(
+                "-device",
+                "there are \(count) devices on MMIO; without ACPI the guest has interrupt lines for "
+                    + "\(MicroVM.slotsWithoutACPI)")
+        }
+        return 0..<count
     }
 
     private func makeMachine(_ memory: GuestMemory) throws(MachineError) -> VirtualMachine {
@@ -134,24 +153,6 @@ final class MachineBuilder {
         } catch {
             throw MachineError("-accel kvm", "\(error)")
         }
-    }
-
-    private func openDisks() throws(MachineError) -> [Disk] {
-        var disks: [Disk] = []
-        for case .block(let device) in options.devices {
-            guard let drive = options.drive(device.drive) else {
-                throw MachineError("-device virtio-blk-device", "there is no -drive id=\(device.drive)")
-            }
-            let disk = try Disk(drive, device)
-            if let other = disks.first(where: { $0.conflicts(with: disk) }) {
-                throw MachineError(
-                    "-drive id=\(drive.id)",
-                    "'\(drive.file)' is also the image of -drive id=\(other.drive.id); use it once, or readonly=on in both"
-                )
-            }
-            disks.append(disk)
-        }
-        return disks
     }
 }
 

@@ -4,6 +4,16 @@ extension BootPlan {
     /// The longest command line of Linux on x86, without its NUL, where no header tells.
     private static let commandLineMaximum: UInt64 = 2047
 
+    /// Whether the guest learns of its devices by ACPI, and not by the MP table and the command line.
+    ///
+    /// Kernels packed as raw binaries are StratoVirt's, built without ACPI: they get what StratoVirt's board has.
+    ///
+    /// - Throws: what is wrong with the kernel's header.
+    package func usesACPI(_ kernel: borrowing BootFile) throws(BootError) -> Bool {
+        guard CommandLine.allowsACPI(commandLine) else { return false }
+        return try !KernelImage.isRaw(kernel)
+    }
+
     /// Puts the kernel, the initial RAM disk, the command line and everything that describes the board into guest
     /// memory.
     ///
@@ -17,8 +27,7 @@ extension BootPlan {
         let identifiers = try APICIdentifiers(self)
         let map = try MemoryMap(memory)
         let kernel = try KernelImage.load(file, by: bootProtocol, into: memory, map: map)
-        // Kernels packed as raw binaries are StratoVirt's, built without ACPI: they get what StratoVirt's board has.
-        let acpi = !kernel.isRaw && CommandLine.allowsACPI(commandLine)
+        let acpi = try usesACPI(file)
         let commandLine = try CommandLine(commandLine, devices: devices, acpi: acpi)
 
         let disk: InitialRAMDisk? =

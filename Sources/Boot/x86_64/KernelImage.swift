@@ -11,8 +11,6 @@ struct KernelImage {
     let setupHeader: SetupHeader?
     /// What the kernel occupies, or will before it reads its memory map.
     let ranges: [Range<UInt64>]
-    /// Whether the file has no format, only instructions.
-    var isRaw = false
 
     /// Loads `file` in whichever format it is: bzImage, ELF, or else a raw binary.
     ///
@@ -42,8 +40,14 @@ struct KernelImage {
         try destination.claim(start: Layout.rawKernel, count: file.size, field: "size of the raw binary", of: file)
         try destination.read(file, at: 0, count: file.size, to: Layout.rawKernel, field: "size of the raw binary")
         return KernelImage(
-            bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed,
-            isRaw: true)
+            bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed)
+    }
+
+    /// Whether the file has no format, only instructions.
+    static func isRaw(_ file: borrowing BootFile) throws(BootError) -> Bool {
+        let head = try file.head(SetupHeader.searchLength)
+        if head.starts(with: ELFHeader.magic) { return false }
+        return try SetupHeader(head, of: file) == nil
     }
 
     /// Whether the kernel occupies any of `range`.

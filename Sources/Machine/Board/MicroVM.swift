@@ -7,9 +7,11 @@ enum MicroVM {
     static let window: UInt32 = 0xf010_0000
     static let slotSize: UInt32 = 0x200
 
-    /// Interrupt lines of the virtio-mmio devices: 5 to 15, in the order of the slots.
+    /// Interrupt lines of the virtio-mmio devices, in the order of the slots: 5 to 23, the last of the I/O APIC.
     static let firstLine: UInt32 = 5
-    static let slots = 11
+    static let slots = 19
+    /// How many of those a guest without ACPI has: the MP table ends with line 15, the last of ISA.
+    static let slotsWithoutACPI = 11
 
     /// COM1, and the interrupt lines of the board's own devices.
     static let serialPort: UInt64 = 0x3f8

@@ -5,8 +5,8 @@ import Host
 import Options
 import Virtio
 
-/// A disk of the machine as the main reactor knows it. The image itself belongs to the reactor it lives on.
-final class Disk {
+/// A disk of the machine. Its image belongs to the reactor that the device lives on.
+final class Disk: MachineDevice {
     let drive: DriveSpec
     let device: BlockDeviceSpec
     /// The image's size in bytes when it was opened.
@@ -26,16 +26,16 @@ final class Disk {
         size = image.size
     }
 
-    /// The name of the device in messages.
     var id: String { device.id ?? drive.id }
+
+    var iothread: String? { device.iothread }
 
     /// Whether both are the same file, and one of them writes it.
     func conflicts(with other: Disk) -> Bool {
         image.identity == other.image.identity && !(drive.isReadOnly && other.drive.isReadOnly)
     }
 
-    /// Makes the device on the reactor it shall live on; once.
-    var maker: @Sendable (Reactor) throws(MachineError) -> VirtioDevice {
+    var maker: DeviceMaker {
         let image = Handover(image)
         let (options, id) = (blockOptions, id)
         return { _ throws(MachineError) in
@@ -70,7 +70,7 @@ final class Disk {
     }
 
     /// Keeps other programs from opening the image in a way that conflicts, from the first run on.
-    func lock() throws(MachineError) {
+    func prepareToRun() throws(MachineError) {
         guard !isLocked else { return }
         do {
             try image.lock()

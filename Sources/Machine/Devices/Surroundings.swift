@@ -13,33 +13,23 @@ struct Surroundings {
     let machine: VirtualMachine
     let router: AccessRouter
 
-    /// Attaches a disk, on its iothread if it has one.
-    func attach(_ disk: Disk, slot: Int) throws(MachineError) {
-        let make = disk.maker
-        try attach(id: disk.id, iothread: disk.device.iothread, slot: slot) { home throws(MachineError) in
-            try make(home.reactor)
-        }
-    }
-
-    /// Makes a device on the reactor it shall live on, gives it the slot's registers there, and connects its
-    /// doorbells and its interrupt.
-    private func attach(
-        id: String, iothread: String?, slot: Int,
-        make: @escaping @Sendable (DeviceHome) throws(MachineError) -> VirtioDevice
-    ) throws(MachineError) {
+    /// Makes what serves a device's driver on the reactor where it shall live, gives it the slot's registers there, and
+    /// connects its doorbells and its interrupt.
+    func attach(_ device: any MachineDevice, slot: Int) throws(MachineError) {
+        let (id, make) = (device.id, device.maker)
         let connection: DeviceHome.Connection
         let owner: ReactorHandle
-        if let iothread {
+        if let iothread = device.iothread {
             guard let thread = iothreads.first(where: { $0.id == iothread }) else {
                 throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(iothread)")
             }
             owner = thread.handle
             connection = try thread.perform { [memory] home throws(MachineError) in
-                try home.attach(try make(home), id: id, slot: slot, memory: memory)
+                try home.attach(try make(home.reactor), id: id, slot: slot, memory: memory)
             }
         } else {
             owner = home.reactor.handle
-            connection = try home.attach(try make(home), id: id, slot: slot, memory: memory)
+            connection = try home.attach(try make(home.reactor), id: id, slot: slot, memory: memory)
         }
         do {
             try machine.connectInterrupt(connection.interrupt, line: MicroVM.line(ofSlot: slot))

@@ -36,7 +36,7 @@ extension Machine: MachineControl {
         return [CharacterDeviceInfo(label: console.id, filename: console.filename, isFrontendOpen: true)]
     }
 
-    var blockDevices: [BlockDeviceInfo] { parts.disks.map(\.info) }
+    var blockDevices: [BlockDeviceInfo] { parts.devices.compactMap { ($0 as? Disk)?.info } }
 
     func stop(_ reply: QMPReply) { pause(reply) }
 

@@ -31,7 +31,7 @@ final class Machine {
     struct Parts {
         let home: DeviceHome
         let iothreads: [IOThread]
-        let disks: [Disk]
+        let devices: [any MachineDevice]
         let processors: Processors
         let board: BoardDevices
         /// KVM's side of it, kept as long as anything uses it.
@@ -58,7 +58,7 @@ final class Machine {
 
     /// Lets the vCPUs enter the guest, for the first time or after a pause.
     func run() throws(MachineError) {
-        for disk in parts.disks { try disk.lock() }
+        for device in parts.devices { try device.prepareToRun() }
         state = .running
         parts.home.resume()
         for iothread in parts.iothreads {

@@ -7,8 +7,9 @@ extension LaunchOptions {
         package static let disks = 6
         /// Network cards, those plugged later among them.
         package static let networkCards = 2
-        /// MMIO devices that the MP table has interrupt lines for.
-        package static let transports = 11
+        /// MMIO devices that the I/O APIC has interrupt lines for: 5 to 23. Whether the guest can use them all depends
+        /// on its kernel.
+        package static let transports = 19
         package static let iothreads = 8
     }
 

@@ -1,0 +1,66 @@
+import EventLoop
+import Options
+import Virtio
+
+/// A device of the machine as the main reactor knows it: what its options say, and the host's objects that it needs,
+/// opened and checked. What serves the guest's driver is made from it on the reactor where it shall live.
+protocol MachineDevice: AnyObject {
+    /// Its name in QMP, in messages and in the log.
+    var id: String { get }
+    /// The id of the iothread it lives on; nil for the main reactor.
+    var iothread: String? { get }
+    /// Makes what serves the driver, on the reactor where it shall live; once.
+    var maker: DeviceMaker { get }
+    /// The machine is about to run, for the first time or again.
+    ///
+    /// - Throws: why it must not.
+    func prepareToRun() throws(MachineError)
+}
+
+/// Makes a device on the reactor that calls it.
+typealias DeviceMaker = @Sendable (Reactor) throws(MachineError) -> VirtioDevice
+
+extension MachineDevice {
+    var iothread: String? { nil }
+
+    func prepareToRun() throws(MachineError) {}
+}
+
+/// Opens what the devices of the command line need of the host, in the order of the command line.
+struct DeviceOpener {
+    let options: LaunchOptions
+
+    /// - Throws: for the first device that cannot be had. Nothing has been created for the guest yet.
+    func open() throws(MachineError) -> [any MachineDevice] {
+        var devices: [any MachineDevice] = []
+        for spec in options.devices {
+            if let device = try open(spec, beside: devices) { devices.append(device) }
+        }
+        return devices
+    }
+
+    /// Opens one device; nil for one that has no registers of its own.
+    private func open(
+        _ spec: DeviceSpec, beside others: [any MachineDevice]
+    ) throws(MachineError) -> (any MachineDevice)? {
+        switch spec {
+        case .block(let spec): try openDisk(spec, beside: others)
+        case .network, .vsock, .serialBus, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
+        }
+    }
+
+    private func openDisk(
+        _ spec: BlockDeviceSpec, beside others: [any MachineDevice]
+    ) throws(MachineError) -> Disk {
+        guard let drive = options.drive(spec.drive) else {
+            throw MachineError("-device virtio-blk-device", "there is no -drive id=\(spec.drive)")
+        }
+        let disk = try Disk(drive, spec)
+        if let other = others.lazy.compactMap({ $0 as? Disk }).first(where: { $0.conflicts(with: disk) }) {
+            throw MachineError(
+                "-drive id=\(drive.id)",
+                "'\(drive.file)' is also the image of -drive id=\(other.drive.id); use it once, or readonly=on in both")
+        }
+        return disk
+    }
+}
