@@ -58,6 +58,16 @@ package struct FileStatus: Sendable {
 }
 
 extension FileDescriptor {
+    /// The size of the file's pages in bytes if it lies on a hugetlbfs.
+    package func hugePageSize() throws(Errno) -> Int? {
+        var status = statfs()
+        _ = try checked { unsafe fstatfs(rawValue, &status) }
+        return Int64(status.f_type) == Self.hugeTLBFileSystem ? Int(status.f_bsize) : nil
+    }
+
+    /// `HUGETLBFS_MAGIC`
+    private static let hugeTLBFileSystem: Int64 = 0x9584_58f6
+
     /// The logical block size of a block device, in bytes.
     package func logicalBlockSize() throws(Errno) -> UInt32 {
         var size: Int32 = 0

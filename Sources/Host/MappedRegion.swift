@@ -8,11 +8,30 @@ package final class MappedRegion: @unchecked Sendable {
     /// Length in bytes.
     package let count: Int
 
-    /// Maps `count` bytes, zeroed and private to this process.
+    /// Maps `count` bytes, zeroed and private to this process. Where the region is large it begins at a border of
+    /// huge pages, so that the kernel may back it with those; kernels before 6.7 don't see to that by themselves.
     package init(anonymous count: Int) throws(Errno) {
-        unsafe base = try Self.map(count, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
         self.count = count
+        guard count >= Self.hugePage else {
+            unsafe base = try Self.map(count, flags, -1, 0)
+            return
+        }
+        let (room, overflow) = count.addingReportingOverflow(Self.hugePage)
+        if overflow { throw .noMemory }
+        let start = unsafe try Self.map(room, flags, -1, 0)
+        let excess = Int(bitPattern: start) & (Self.hugePage - 1)
+        let skipped = excess == 0 ? 0 : Self.hugePage - excess
+        unsafe base = start + skipped
+        if skipped > 0 { unsafe munmap(start, skipped) }
+        // The end of what is left may lie inside a page, which belongs to the region.
+        let page = Process.pageSize
+        let used = (count &+ page &- 1) / page * page
+        if room &- skipped > used { unsafe munmap(base + used, room - skipped - used) }
     }
+
+    /// The most common size of huge pages, in bytes.
+    private static let hugePage = 2 << 20
 
     /// Maps `count` bytes of `file` from `offset`; writes reach the file if `shared`.
     ///
@@ -56,7 +75,24 @@ package struct MemoryAdvice: RawRepresentable, Sendable {
     package static let populateWrite = MemoryAdvice(rawValue: 23)
 }
 
+/// How memory is spread over the host's NUMA nodes; the mode of `mbind`.
+package enum MemoryPolicy: Int32, Sendable {
+    case standard, preferred, bind, interleave
+}
+
 extension HostSlice {
+    /// Takes pages of this memory that are not there yet from the given NUMA nodes, each below 128.
+    ///
+    /// - Throws: `EINVAL` also for a node that the host does not have.
+    package func bind(to nodes: [Int], _ policy: MemoryPolicy) throws(Errno) {
+        var mask: [UInt64] = [0, 0]
+        for node in nodes {
+            guard mask.indices.contains(node / 64), node >= 0 else { throw .invalidArgument }
+            mask[node / 64] |= 1 << UInt64(node % 64)
+        }
+        _ = try checked { unsafe host_mbind(base, UInt(count), policy.rawValue, mask, 129) }
+    }
+
     /// Advises the kernel about this memory, which must begin and end at page borders.
     package func advise(_ advice: MemoryAdvice) throws(Errno) {
         _ = try checked { unsafe madvise(base, count, advice.rawValue) }

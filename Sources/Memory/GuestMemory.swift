@@ -32,6 +32,8 @@ public final class GuestMemory: @unchecked Sendable {
     package let size: UInt64
     /// The file that backs the memory, if there is one that can be shared.
     package let file: Int32?
+    /// Bytes in each page that backs it: more than the host's usual ones where it comes from a hugetlbfs.
+    package let pageSize: Int
 
     // A fixed table beside `regions`: an array's storage would cost a reference count on each translation.
     @usableFromInline let table: UnsafeMutablePointer<TableEntry>
@@ -51,10 +53,11 @@ public final class GuestMemory: @unchecked Sendable {
     /// - Parameters:
     ///   - ranges: start and length in bytes of each region.
     ///   - file: what `mapping` maps from its beginning, when it is shared with other processes.
+    ///   - pageSize: bytes in each page of `mapping`.
     /// - Throws: `EINVAL` if the ranges overlap, wrap around, or do not fit the mapping.
     package init(
         ranges: [(start: GuestAddress, count: UInt64)], mapping: MappedRegion,
-        file: consuming FileDescriptor? = nil
+        file: consuming FileDescriptor? = nil, pageSize: Int = Process.pageSize
     ) throws(Errno) {
         var regions: [Region] = []
         var offset = 0
@@ -71,6 +74,7 @@ public final class GuestMemory: @unchecked Sendable {
         guard !regions.isEmpty else { throw .invalidArgument }
         self.regions = regions
         self.mapping = mapping
+        self.pageSize = pageSize
         self.file = file?.rawValue
         descriptor = file
         size = UInt64(offset)

@@ -10,7 +10,4 @@ let notYetSupported = [
     "virtio-balloon-device",
     "vhost-user-fs-device",
     "rng-random",
-    "memory-backend-ram",
-    "memory-backend-file",
-    "memory-backend-memfd",
 ]

@@ -63,4 +63,43 @@ struct NotALaunch: Error {}
         }
         #expect(error?.description == "-mem-path /dev/null: is neither a directory nor a regular file")
     }
+
+    @Test(arguments: [
+        ("memory-backend-ram", false), ("memory-backend-ram,share=on", true), ("memory-backend-memfd", true),
+        ("memory-backend-memfd,share=off", false), ("memory-backend-ram,mem-prealloc=on,dump-guest-core=off", false),
+        ("memory-backend-file,mem-path=/tmp", true),
+    ])
+    func anObjectIsTheMemory(kind: String, isShared: Bool) throws {
+        let object = "-object \(kind),id=ram0,size=128M -machine microvm,memory-backend=ram0"
+        let memory = try GuestMemory.make(try options("-m 128 " + object))
+        #expect(memory.size == 128 << 20)
+        #expect((memory.file != nil) == isShared)
+        #expect(memory.pageSize == Process.pageSize)
+    }
+
+    @Test func aNodeThatIsNotThereIsRefusedByName() throws {
+        let object = "-object memory-backend-ram,id=ram0,size=128M,host-nodes=127,policy=bind"
+        let error = #expect(throws: MachineError.self) {
+            _ = try GuestMemory.make(try options("-m 128 \(object) -machine microvm,memory-backend=ram0"))
+        }
+        let text = error?.description ?? ""
+        #expect(
+            text.hasPrefix(
+                "-object memory-backend-ram,id=ram0: cannot take memory from host-nodes=127 with policy=bind: "))
+    }
+
+    @Test func preallocationBeyondTheHostsMemoryIsRefusedBeforeItIsTried() throws {
+        let error = #expect(throws: MachineError.self) {
+            _ = try GuestMemory.make(try options("-m 512G -mem-prealloc"))
+        }
+        let text = error?.description ?? ""
+        #expect(text.hasPrefix("-mem-prealloc: the guest's memory is 524288 MiB, the host has "))
+    }
+
+    @Test func largeMemoryBeginsAtABorderOfHugePages() throws {
+        for _ in 0..<8 {
+            let memory = try GuestMemory.make(try options("-m 128"))
+            #expect(memory.host.address % (2 << 20) == 0)
+        }
+    }
 }

@@ -26,102 +26,124 @@ struct WholeMachineTests {
         #expect(options.iothreads.count == 8)
     }
 
-    @Test(
-        "Too many, or not what is referred to",
-        arguments: [
-            (
-                (disks + cards + [serialBus, "-device virtio-balloon-device"] + sources).joined(separator: " "),
-                "-device: there are 20 devices on MMIO; a MicroVm has at most 19"
-            ),
-            (
-                (cards + ["-netdev tap,id=n2,ifname=t2 -device virtio-net-device,netdev=n2"]).joined(separator: " "),
-                "-device virtio-net-device: there are 3 network cards; a MicroVm has at most 2"
-            ),
-            (
-                "-device virtio-balloon-device -device virtio-balloon-device",
-                "-device virtio-balloon-device: there are 2 of it; a MicroVm has at most 1"
-            ),
-            (
-                "\(serialBus) \(serialBus)",
-                "-device virtio-serial-device: there are 2 of it; a MicroVm has at most 1"
-            ),
-            (
-                "\(serialBus) -device virtconsole,chardev=a -device virtconsole,chardev=b",
-                "-device virtconsole: there are 2 of it; a MicroVm has at most 1"
-            ),
-            (
-                "-device virtconsole,chardev=a -chardev pty,id=a",
-                "-device virtconsole: there is no serial bus for it; add -device virtio-serial-device"
-            ),
-            (
-                "\(serialBus),max-ports=2 -device virtserialport,chardev=a,nr=2 -chardev pty,id=a",
-                "-device virtserialport: nr=2 is beyond max-ports=2; numbers go from 0 to 1"
-            ),
-            (
-                "\(serialBus) -device virtserialport,chardev=a,nr=2 -device virtserialport,chardev=b,nr=2",
-                "-device virtserialport: nr=2 is the number of two ports"
-            ),
-            (
-                "\(serialBus),max-ports=1 -device virtserialport,chardev=a -chardev pty,id=a",
-                "-device virtserialport: there are 1 ports; max-ports=1 has room for 0"
-            ),
-            (
-                "\(serialBus) -device virtconsole,chardev=a",
-                "-device virtconsole: chardev: no -chardev has the id \"a\"; there is no -chardev"
-            ),
-            (
-                "\(serialBus) -device virtconsole,chardev=a -chardev socket,id=a,path=/a",
-                "-device virtconsole: socket \"unix:/a\" lacks server; add server,nowait"
-            ),
-            (
-                "\(serialBus) -device virtconsole,chardev=a -chardev pty,id=a -serial chardev:a",
-                "-device virtconsole: chardev: \"a\" is in use already; each -chardev serves one user"
-            ),
-            (
-                "-device virtio-net-device,netdev=n",
-                "-device virtio-net-device: netdev: no -netdev has the id \"n\"; there is no -netdev"
-            ),
-            (
-                "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n -device virtio-net-device,netdev=n",
-                "-device virtio-net-device: netdev: \"n\" is in use already; each -netdev serves one user"
-            ),
-            (
-                "-netdev tap,id=n,fds=3:4 -device virtio-net-device,netdev=n",
-                "-device virtio-net-device: netdev \"n\" has 2 pairs of queues; add mq=on"
-            ),
-            (
-                "-netdev tap,id=n,ifname=t -netdev tap,id=n,ifname=u", "-netdev: id \"n\" is given twice"
-            ),
-            (
-                "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n,tx-iothread=io",
-                "-device virtio-net-device: iothread: no -object iothread has the id \"io\"; there is no -object iothread"
-            ),
-            (
-                "-netdev vhost-user,id=n,chardev=c -chardev socket,id=c,path=/c,server,nowait",
-                "-netdev vhost-user: chardev \"c\" is not a Unix socket without server and nowait"
-            ),
-            (
-                "-device virtio-rng-device,rng=r -object iothread,id=r",
-                "-device virtio-rng-device: rng: no -object rng-random has the id \"r\"; there is no -object rng-random"
-            ),
-            (
-                "-object rng-random,id=r,filename=/r -device virtio-rng-device,rng=r -device virtio-rng-device,rng=r",
-                "-device virtio-rng-device: rng: \"r\" is in use already; each -object rng-random serves one user"
-            ),
-            (
-                "-object rng-random,id=r,filename=/r -object iothread,id=r", "-object: id \"r\" is given twice"
-            ),
-            (
-                "-device vhost-user-fs-device,chardev=c,tag=t -chardev socket,id=c,path=/c",
-                "-device vhost-user-fs-device: virtiofsd needs to share the guest's memory; "
-                    + "write -machine microvm,mem-share=on"
-            ),
-            (
-                "-machine microvm,mem-share=on -device vhost-user-fs-device,chardev=c,tag=t -chardev pty,id=c",
-                "-device vhost-user-fs-device: chardev \"c\" is not a Unix socket; "
-                    + "give the id of a -chardev socket,path=PATH"
-            ),
-        ])
+    private static let mistakes: [(line: String, message: String)] = [
+        (
+            (disks + cards + [serialBus, "-device virtio-balloon-device"] + sources).joined(separator: " "),
+            "-device: there are 20 devices on MMIO; a MicroVm has at most 19"
+        ),
+        (
+            (cards + ["-netdev tap,id=n2,ifname=t2 -device virtio-net-device,netdev=n2"]).joined(separator: " "),
+            "-device virtio-net-device: there are 3 network cards; a MicroVm has at most 2"
+        ),
+        (
+            "-object memory-backend-ram,id=m,size=256M",
+            "-object memory-backend-ram: nothing uses \"m\"; add memory-backend=m to -machine"
+        ),
+        (
+            "-machine microvm,memory-backend=m",
+            "-machine: memory-backend: no -object memory-backend-* has the id \"m\"; "
+                + "there is no -object memory-backend-*"
+        ),
+        (
+            "-object memory-backend-ram,id=m,size=128M -machine microvm,memory-backend=m",
+            "-object memory-backend-ram: it has 128M, -m says 256M; both have to be the same"
+        ),
+        (
+            "-object memory-backend-ram,id=m,size=256M -machine microvm,memory-backend=m,mem-share=on",
+            "-machine: memory-backend excludes -mem-path, -mem-prealloc and mem-share; "
+                + "write mem-path=, mem-prealloc=on and share=on on the -object"
+        ),
+        (
+            "-object memory-backend-ram,id=m,size=256M,policy=bind -machine microvm,memory-backend=m",
+            "-object memory-backend-ram: policy: \"bind\" needs host-nodes; name the nodes, such as host-nodes=0"
+        ),
+        (
+            "-device virtio-balloon-device -device virtio-balloon-device",
+            "-device virtio-balloon-device: there are 2 of it; a MicroVm has at most 1"
+        ),
+        (
+            "\(serialBus) \(serialBus)",
+            "-device virtio-serial-device: there are 2 of it; a MicroVm has at most 1"
+        ),
+        (
+            "\(serialBus) -device virtconsole,chardev=a -device virtconsole,chardev=b",
+            "-device virtconsole: there are 2 of it; a MicroVm has at most 1"
+        ),
+        (
+            "-device virtconsole,chardev=a -chardev pty,id=a",
+            "-device virtconsole: there is no serial bus for it; add -device virtio-serial-device"
+        ),
+        (
+            "\(serialBus),max-ports=2 -device virtserialport,chardev=a,nr=2 -chardev pty,id=a",
+            "-device virtserialport: nr=2 is beyond max-ports=2; numbers go from 0 to 1"
+        ),
+        (
+            "\(serialBus) -device virtserialport,chardev=a,nr=2 -device virtserialport,chardev=b,nr=2",
+            "-device virtserialport: nr=2 is the number of two ports"
+        ),
+        (
+            "\(serialBus),max-ports=1 -device virtserialport,chardev=a -chardev pty,id=a",
+            "-device virtserialport: there are 1 ports; max-ports=1 has room for 0"
+        ),
+        (
+            "\(serialBus) -device virtconsole,chardev=a",
+            "-device virtconsole: chardev: no -chardev has the id \"a\"; there is no -chardev"
+        ),
+        (
+            "\(serialBus) -device virtconsole,chardev=a -chardev socket,id=a,path=/a",
+            "-device virtconsole: socket \"unix:/a\" lacks server; add server,nowait"
+        ),
+        (
+            "\(serialBus) -device virtconsole,chardev=a -chardev pty,id=a -serial chardev:a",
+            "-device virtconsole: chardev: \"a\" is in use already; each -chardev serves one user"
+        ),
+        (
+            "-device virtio-net-device,netdev=n",
+            "-device virtio-net-device: netdev: no -netdev has the id \"n\"; there is no -netdev"
+        ),
+        (
+            "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n -device virtio-net-device,netdev=n",
+            "-device virtio-net-device: netdev: \"n\" is in use already; each -netdev serves one user"
+        ),
+        (
+            "-netdev tap,id=n,fds=3:4 -device virtio-net-device,netdev=n",
+            "-device virtio-net-device: netdev \"n\" has 2 pairs of queues; add mq=on"
+        ),
+        (
+            "-netdev tap,id=n,ifname=t -netdev tap,id=n,ifname=u", "-netdev: id \"n\" is given twice"
+        ),
+        (
+            "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n,tx-iothread=io",
+            "-device virtio-net-device: iothread: no -object iothread has the id \"io\"; there is no -object iothread"
+        ),
+        (
+            "-netdev vhost-user,id=n,chardev=c -chardev socket,id=c,path=/c,server,nowait",
+            "-netdev vhost-user: chardev \"c\" is not a Unix socket without server and nowait"
+        ),
+        (
+            "-device virtio-rng-device,rng=r -object iothread,id=r",
+            "-device virtio-rng-device: rng: no -object rng-random has the id \"r\"; there is no -object rng-random"
+        ),
+        (
+            "-object rng-random,id=r,filename=/r -device virtio-rng-device,rng=r -device virtio-rng-device,rng=r",
+            "-device virtio-rng-device: rng: \"r\" is in use already; each -object rng-random serves one user"
+        ),
+        (
+            "-object rng-random,id=r,filename=/r -object iothread,id=r", "-object: id \"r\" is given twice"
+        ),
+        (
+            "-device vhost-user-fs-device,chardev=c,tag=t -chardev socket,id=c,path=/c",
+            "-device vhost-user-fs-device: virtiofsd needs to share the guest's memory; "
+                + "write -machine microvm,mem-share=on"
+        ),
+        (
+            "-machine microvm,mem-share=on -device vhost-user-fs-device,chardev=c,tag=t -chardev pty,id=c",
+            "-device vhost-user-fs-device: chardev \"c\" is not a Unix socket; "
+                + "give the id of a -chardev socket,path=PATH"
+        ),
+    ]
+
+    @Test("Too many, or not what is referred to", arguments: mistakes)
     func refused(line: String, expected: String) {
         #expect(
             message { () throws(OptionError) in try LaunchOptions.parse(words("\(least) \(line)"), includingLater: true)

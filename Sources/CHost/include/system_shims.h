@@ -17,6 +17,9 @@ static inline int host_prctl(int option, unsigned long a, unsigned long b, unsig
 static inline long host_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
     return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
 }
+static inline int host_mbind(void *start, unsigned long count, int mode, const uint64_t *nodes, unsigned long bits) {
+    return (int)syscall(SYS_mbind, start, count, mode, nodes, bits, 0);
+}
 static inline pid_t host_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 
 // GNU extensions: declared here, since this header is read without _GNU_SOURCE, as Swift's own view of libc is.

@@ -105,7 +105,7 @@ extension LaunchOptions {
                 problem: "chardev \(quoted(device.chardev)) is not a Unix socket",
                 remedy: "give the id of a -chardev socket,path=PATH")
         }
-        guard machine.sharesMemory else {
+        guard memoryBackend.isShared else {
             throw OptionError(
                 option: option, problem: "virtiofsd needs to share the guest's memory",
                 remedy: "write -machine microvm,mem-share=on")

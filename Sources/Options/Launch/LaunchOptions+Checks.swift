@@ -19,6 +19,7 @@ extension LaunchOptions {
         try checkControl()
         try checkRoot()
         try checkIdentities()
+        try checkMemory()
         try checkCounts()
         try checkDrives()
         try checkNetdevs()
@@ -139,6 +140,35 @@ extension LaunchOptions {
         let named = devices.flatMap { device in device.iothreads.map { ("-device \(device.type)", $0) } }
         for (option, id) in named where !known.contains(id) {
             throw .noSuch("-object iothread", id, in: option, key: "iothread", known: iothreads.map(\.id))
+        }
+    }
+
+    /// A memory backend that is given is the guest's memory, all of it, and nothing else describes that.
+    private func checkMemory() throws(OptionError) {
+        let backends = objects.compactMap { if case .memory(let spec) = $0 { spec } else { nil } }
+        var uses = References(to: "-object memory-backend-*", backends.map(\.id))
+        if let id = machine.memoryBackend {
+            try uses.use(id, in: "-machine", key: "memory-backend")
+            if memory.path != nil || memory.isPreallocated || machine.sharesMemory {
+                throw OptionError(
+                    option: "-machine", offending: id,
+                    problem: "memory-backend excludes -mem-path, -mem-prealloc and mem-share",
+                    remedy: "write mem-path=, mem-prealloc=on and share=on on the -object")
+            }
+        }
+        for backend in backends {
+            guard backend.id == machine.memoryBackend else {
+                throw OptionError(
+                    option: "-object \(backend.kind.rawValue)", offending: backend.id,
+                    problem: "nothing uses \(quoted(backend.id))",
+                    remedy: "add memory-backend=\(backend.id) to -machine")
+            }
+            guard backend.size == memory.size else {
+                throw OptionError(
+                    option: "-object \(backend.kind.rawValue)", offending: backend.id,
+                    problem: "it has \(sizeText(backend.size)), -m says \(sizeText(memory.size))",
+                    remedy: "both have to be the same")
+            }
         }
     }
 

@@ -72,6 +72,13 @@ extension LaunchOptions {
         return monitors
     }
 
+    /// What the guest's memory is made of: the object that `-machine memory-backend=` names, or else what `-m` and the
+    /// options beside it describe.
+    package var memoryBackend: MemoryBackendSpec {
+        if case .memory(let backend)? = machine.memoryBackend.flatMap(object) { return backend }
+        return MemoryBackendSpec(memory, machine)
+    }
+
     /// The iothreads, at most 8.
     package var iothreads: [IOThreadSpec] {
         objects.compactMap { if case .ioThread(let spec) = $0 { spec } else { nil } }

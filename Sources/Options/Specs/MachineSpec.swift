@@ -11,12 +11,15 @@ package struct MachineSpec: Equatable, Sendable {
     package let dumpsGuestCore: Bool
     /// Whether guest memory is shared with other processes (`mem-share`); vhost-user devices need it.
     package let sharesMemory: Bool
+    /// The id of the `-object memory-backend-*` that is the guest's memory (`memory-backend`); nil for what `-m`,
+    /// `-mem-path`, `-mem-prealloc` and the two keys above say.
+    package let memoryBackend: String?
     /// `accel=`, which `-accel` overrides.
     package let accelerator: AcceleratorSpec?
 
     /// What holds without `-machine`.
     package static let standard = MachineSpec(
-        board: .microvm, dumpsGuestCore: true, sharesMemory: false, accelerator: nil)
+        board: .microvm, dumpsGuestCore: true, sharesMemory: false, memoryBackend: nil, accelerator: nil)
 }
 
 extension MachineSpec {
@@ -28,12 +31,16 @@ extension MachineSpec {
         static let memShare = OptionKey(
             "mem-share", .onOff, .standard("off"), "share guest memory with other processes; vhost-user devices need it"
         )
+        static let memoryBackend = OptionKey(
+            "memory-backend", .identifier, "the -object memory-backend-* that is the guest's memory")
         static let accel = OptionKey("accel", .accelerator, "as -accel, which wins if both are given")
         static let usb = OptionKey("usb", .usb, "off; a MicroVm has no USB")
     }
 
     static let keys = [
-        Keys.type.description, Keys.dumpGuestCore.description, Keys.memShare.description, Keys.accel.description,
+        Keys.type.description, Keys.dumpGuestCore.description, Keys.memShare.description,
+        Keys.memoryBackend.description,
+        Keys.accel.description,
         Keys.usb.description,
     ]
 
@@ -48,7 +55,8 @@ extension MachineSpec {
         _ = try reader.optional(Keys.usb)
         return MachineSpec(
             board: board, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
-            sharesMemory: try reader.value(Keys.memShare), accelerator: try reader.optional(Keys.accel))
+            sharesMemory: try reader.value(Keys.memShare),
+            memoryBackend: try reader.optional(Keys.memoryBackend), accelerator: try reader.optional(Keys.accel))
     }
 }
 

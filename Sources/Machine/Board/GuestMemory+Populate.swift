@@ -1,0 +1,48 @@
+import Host
+import Memory
+
+extension GuestMemory {
+    /// Faults all pages in, on several threads, so that the guest never waits for one.
+    ///
+    /// - Parameter place: the option that asks for it.
+    func populate(threads: Int, _ place: String) throws(MachineError) {
+        // Beyond that the kernel would rather end processes, this one among them, than answer with an error.
+        if pageSize == Process.pageSize, let available = HostMemory.available, available < size {
+            throw MachineError(
+                place, "the guest's memory is \(size >> 20) MiB, the host has \(available >> 20) MiB available")
+        }
+        let count = max(1, min(threads, HostThread.availableCPUs, 16))
+        let share = max(pageSize, (host.count / count + pageSize - 1) / pageSize * pageSize)
+        Log.info("memory", "touching \(size >> 20) MiB on \(count) threads")
+        let failures = FailureNote()
+        do {
+            var workers: [Worker] = []
+            for index in 0..<count {
+                let part = host.dropFirst(index * share).prefix(share)
+                guard part.count > 0 else { break }
+                workers.append(
+                    Worker(
+                        try HostThread(name: "populate \(index)") {
+                            do throws(Errno) { try part.advise(.populateWrite) } catch { failures.note(error) }
+                        }))
+            }
+            for worker in workers { worker.join() }
+        } catch {
+            failures.note(error)
+        }
+        if let failure = failures.first {
+            throw MachineError(place, "cannot get all of the guest's memory: \(failure)")
+        }
+    }
+}
+
+/// A thread in a list, which can't hold it directly.
+private final class Worker {
+    private var thread: HostThread?
+
+    init(_ thread: consuming HostThread) {
+        self.thread = consume thread
+    }
+
+    func join() { thread.take()?.join() }
+}
