@@ -36,9 +36,10 @@ class Guest(Monitor):
     """
 
     def __init__(
-        self, work, *options, append="", kernel="vmlinuz", initrd="initramfs", memory=256, cpus=1, disks=(), **more
+        self, work, *options, append="", kernel="vmlinuz", initrd="initramfs", machine="type=microvm",
+        memory=256, cpus=1, disks=(), **more
     ):
-        command = ["-machine", "type=microvm", "-m", memory, "-smp", cpus]
+        command = ["-machine", machine, "-m", memory, "-smp", cpus]
         command += ["-kernel", IMAGES / kernel]
         if initrd:
             command += ["-initrd", IMAGES / initrd]

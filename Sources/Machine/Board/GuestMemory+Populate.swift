@@ -13,7 +13,7 @@ extension GuestMemory {
         }
         let count = max(1, min(threads, HostThread.availableCPUs, 16))
         let share = max(pageSize, (host.count / count + pageSize - 1) / pageSize * pageSize)
-        Log.info("memory", "touching \(size >> 20) MiB on \(count) threads")
+        Log.info("memory", "touching \(size >> 20) MiB; threads: \(count)")
         let failures = FailureNote()
         do {
             var workers: [Worker] = []
