@@ -17,7 +17,7 @@ final class MachineBuilder {
     private let filters: ThreadFilters?
     private let home: DeviceHome
     private let relay = ActionRelay()
-    private var board: BoardDevices?
+    private var chardevs: Chardevs?
 
     /// - Parameter filters: for the system calls of the threads made here.
     init(_ options: LaunchOptions, reactor: Reactor, filters: ThreadFilters?) {
@@ -32,7 +32,7 @@ final class MachineBuilder {
         do {
             return try assemble()
         } catch {
-            board?.finish(within: 0)
+            chardevs?.finish(within: 0)
             throw error
         }
     }
@@ -44,13 +44,14 @@ final class MachineBuilder {
             commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
             apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus), hasSerial: options.serial != nil)
         let slots = try slots(plan, files)
-        let devices = try DeviceOpener(options: options).open()
+        let chardevs = try Chardevs(options, reactor: reactor)
+        self.chardevs = chardevs
+        let devices = try DeviceOpener(options: options, chardevs: chardevs).open()
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
-        let board = BoardDevices(options, reactor: reactor, bus: home.bus, machine: machine)
-        self.board = board
+        let board = BoardDevices(options, chardevs, reactor: reactor, bus: home.bus, machine: machine)
         try board.attach()
         let router = AccessRouter(
             main: reactor.handle, iothreads: iothreads.map(\.handle), ports: BoardDevices.ports(options),
@@ -65,8 +66,8 @@ final class MachineBuilder {
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, devices: devices, processors: processors, board: board,
-                hypervisor: machine))
+                home: home, iothreads: iothreads, devices: devices, chardevs: chardevs, processors: processors,
+                board: board, hypervisor: machine))
         relay.machine = built
         return built
     }

@@ -24,7 +24,7 @@ struct GoodCommandLineTests {
         #expect(options.initrd == "/i")
         #expect(!options.startsPaused)
         #expect(options.serial == nil)
-        #expect(options.serialBackend == nil)
+        #expect(options.serial == nil)
         #expect(options.monitors == [QMPSpec(endpoint: .unix(path: "/q"))])
         #expect(options.log == .standardError)
         #expect(!options.isDaemon)
@@ -42,7 +42,7 @@ struct GoodCommandLineTests {
             -qmp unix:/tmp/stratovirt.socket,server,nowait -serial stdio
             """)
         #expect(options.kernelArguments == "console=ttyS0 root=/dev/vda rw reboot=k panic=1")
-        #expect(options.serialBackend == .stdio)
+        #expect(options.serial == .backend(.stdio))
         let drive = try #require(options.drive("rootfs"))
         #expect(drive.file == "/home/rootfs.ext4")
         #expect(!drive.isReadOnly)

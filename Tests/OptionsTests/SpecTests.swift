@@ -125,6 +125,10 @@ struct SpecTests {
                 .socket(SocketSpec(endpoint: .unix(path: "/s"), isServer: true, isNoWait: true))
             ),
             (
+                "socket,id=c,path=/s,server,nowait,replay=off",
+                .socket(SocketSpec(endpoint: .unix(path: "/s"), isServer: true, isNoWait: true, replays: false))
+            ),
+            (
                 "socket,port=65535,id=c,server",
                 .socket(SocketSpec(endpoint: .tcp(host: .any, port: 65535), isServer: true, isNoWait: false))
             ),

@@ -51,6 +51,9 @@ struct UsageTests {
                 for word in least.split(separator: "-").map({ "-\($0)" }) where !word.hasPrefix("\(option.spelling) ") {
                     line += " " + word
                 }
+                if example.hasPrefix("virtconsole") || example.hasPrefix("virtserialport") {
+                    line += " -device virtio-serial-device -chardev pty,id=console0 pty,id=agent0"
+                }
                 if option.name == "drive", !example.contains("rootfs") { line += " -drive id=rootfs,file=/x" }
                 line += " " + (context[option.name] ?? "")
                 _ = try launch(line)

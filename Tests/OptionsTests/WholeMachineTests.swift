@@ -26,6 +26,20 @@ struct WholeMachineTests {
         #expect(options.iothreads.count == 8)
     }
 
+    @Test(
+        "Ports of the serial bus get the first numbers that are free, and only a console gets 0",
+        arguments: [
+            (["virtconsole", "virtserialport", "virtserialport"], [0, 1, 2]),
+            (["virtserialport", "virtserialport", "virtconsole"], [1, 2, 0]),
+            (["virtserialport", "virtserialport,nr=1", "virtconsole"], [2, 1, 0]),
+            (["virtserialport,nr=30", "virtconsole,nr=3", "virtserialport"], [30, 3, 1]),
+        ])
+    func numbers(ports: [String], numbers: [Int]) throws {
+        let devices = ports.enumerated().map { "-chardev pty,id=c\($0) -device \($1),chardev=c\($0)" }
+        let line = [least, Self.serialBus] + devices
+        #expect(try launch(line.joined(separator: " ")).serialPorts().map(\.number) == numbers)
+    }
+
     private static let mistakes: [(line: String, message: String)] = [
         (
             (disks + cards + [serialBus, "-device virtio-balloon-device"] + sources).joined(separator: " "),
@@ -83,7 +97,18 @@ struct WholeMachineTests {
         ),
         (
             "\(serialBus),max-ports=1 -device virtserialport,chardev=a -chardev pty,id=a",
-            "-device virtserialport: there are 1 ports; max-ports=1 has room for 0"
+            "-device virtserialport: max-ports=1 leaves no number for it; 0 is the number of a virtconsole"
+        ),
+        (
+            "\(serialBus),max-ports=2 -device virtserialport,chardev=a virtserialport,chardev=b",
+            "-device virtserialport: max-ports=2 leaves no number for it; 0 is the number of a virtconsole"
+        ),
+        (
+            "\(serialBus) virtserialport,chardev=a -chardev socket,id=a,path=/a,server,nowait,replay=on",
+            "-device virtserialport: chardev \"a\" has replay=on, which is for consoles; leave it out"
+        ),
+        (
+            "-chardev pty,id=serial_chardev -serial pty", "-chardev: id \"serial_chardev\" is given twice"
         ),
         (
             "\(serialBus) -device virtconsole,chardev=a",

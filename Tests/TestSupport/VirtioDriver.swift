@@ -173,11 +173,11 @@ package final class VirtioDriver {
     // MARK: Time
 
     /// Turns the reactor until `condition` holds.
-    package func wait(seconds: UInt64 = 20, until condition: () -> Bool) throws {
-        if condition() { return }
+    package func wait(seconds: UInt64 = 20, until condition: () throws -> Bool) throws {
+        if try condition() { return }
         alarm.hasRung = false
         reactor.submit(.timeout(at: Clock.monotonic + seconds * 1_000_000_000), for: alarm)
-        while !condition(), !alarm.hasRung { reactor.turn(waiting: true) }
+        while !alarm.hasRung, try !condition() { reactor.turn(waiting: true) }
         let timedOut = alarm.hasRung
         reactor.cancel(tag: 0, of: alarm)
         while alarm.operationsInFlight > 0 { reactor.turn(waiting: true) }

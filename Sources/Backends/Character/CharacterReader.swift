@@ -22,7 +22,7 @@ final class CharacterReader: IOTarget {
     private let file: FileDescriptor
     private let method: Method
     private weak var owner: Chardev?
-    private let buffer = IOBuffer(capacity: 1024)
+    private let buffer = IOBuffer(capacity: 4096)
     /// Read, but not taken by the front end yet.
     private var held: HostSlice
     private var isReading = false

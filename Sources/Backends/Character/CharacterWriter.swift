@@ -27,7 +27,7 @@ final class CharacterWriter: IOTarget {
     private var position: UInt64
     private var fileOffset: UInt64 = 0
     // What is in flight has a copy of its own: the history may forget it meanwhile.
-    private let piece = IOBuffer(capacity: 4096)
+    private let piece = IOBuffer(capacity: 16384)
     private var unwritten: HostSlice
     private var isBusy = false
     private var lost: UInt64 = 0
@@ -118,6 +118,7 @@ final class CharacterWriter: IOTarget {
         limit.write(.warn, owner?.id ?? "chardev", "cannot write output: \(error); \(unsent) bytes are lost")
         unwritten = piece.all.prefix(0)
         position = history.end
+        owner?.outputLeft()
     }
 
     private func reportLoss() {

@@ -64,6 +64,9 @@ package final class Chardev {
     /// Whether somebody is, or may be, at the host's end.
     package var isOpen: Bool { writer != nil || lines != nil }
 
+    /// Whether the guest's side is connected and in use.
+    package var isFrontendOpen: Bool { frontend?.isOpen ?? false }
+
     /// Takes output from the guest; it leaves at the end of this turn, or when its reader is ready.
     package func send(_ bytes: HostSlice) {
         if lines != nil {
@@ -195,7 +198,7 @@ package final class Chardev {
             reactor.retire(writer)
             self.writer = nil
             Log.warn(id, "cannot write output any more: \(error)")
-            if reader == nil { frontend?.hostEndChanged(isOpen: false) }
+            if reader == nil { frontend?.hostEndChanged(isOpen: false) } else { frontend?.outputLeft() }
         case .server, .connection: loseConnection()
         }
     }

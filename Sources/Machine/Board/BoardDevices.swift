@@ -12,12 +12,12 @@ final class BoardDevices {
     private let reactor: Reactor
     private let bus: Bus
     private let machine: VirtualMachine
-    /// Where the serial port's characters go; nil if there is none.
-    private(set) var console: Chardev?
+    private let chardevs: Chardevs
     private var serialPort: SerialPort?
 
-    init(_ options: LaunchOptions, reactor: Reactor, bus: Bus, machine: VirtualMachine) {
+    init(_ options: LaunchOptions, _ chardevs: Chardevs, reactor: Reactor, bus: Bus, machine: VirtualMachine) {
         self.options = options
+        self.chardevs = chardevs
         self.reactor = reactor
         self.bus = bus
         self.machine = machine
@@ -48,29 +48,20 @@ final class BoardDevices {
         let keyboard = KeyboardController(interrupt: try line(MicroVM.keyboardLine, "i8042"))
         try attach(keyboard, "i8042", KeyboardController.firstPort, KeyboardController.portCount)
         try attach(PowerControl(), "power control", PowerControl.firstPort, PowerControl.portCount)
-        if let backend = options.serialBackend { try attachSerial(backend) }
+        if let id = options.serial?.chardevID { try attachSerial(id) }
     }
 
-    private func attachSerial(_ backend: CharacterBackend) throws(MachineError) {
-        let chardev: Chardev
-        do {
-            chardev = try Chardev.open(backend, id: "serial", on: reactor)
-        } catch {
-            throw MachineError("-serial", "\(error)")
-        }
-        // Before anything else can fail: from here on `finish` closes it.
-        console = chardev
+    private func attachSerial(_ id: String) throws(MachineError) {
+        guard let chardev = chardevs[id] else { throw MachineError("-serial", "there is no -chardev id=\(id)") }
         let port = SerialPort(reactor, interrupt: try line(MicroVM.serialLine, "-serial"), line: chardev)
         chardev.attach(port)
         try attach(port, "-serial", MicroVM.serialPort, SerialPort.portCount)
         serialPort = port
     }
 
-    /// Sends what the guest has written last, and leaves the host's end as it was found.
-    func finish(within nanoseconds: UInt64) {
+    /// Hands on what the guest has written last.
+    func finish() {
         serialPort?.flush()
-        console?.drain(for: nanoseconds)
-        console?.close()
     }
 
     private func line(_ number: UInt32, _ place: String) throws(MachineError) -> InterruptLine {

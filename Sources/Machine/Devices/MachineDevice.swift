@@ -29,6 +29,7 @@ extension MachineDevice {
 /// Opens what the devices of the command line need of the host, in the order of the command line.
 struct DeviceOpener {
     let options: LaunchOptions
+    let chardevs: Chardevs
 
     /// - Throws: for the first device that cannot be had. Nothing has been created for the guest yet.
     func open() throws(MachineError) -> [any MachineDevice] {
@@ -45,7 +46,8 @@ struct DeviceOpener {
     ) throws(MachineError) -> (any MachineDevice)? {
         switch spec {
         case .block(let spec): try openDisk(spec, beside: others)
-        case .network, .vsock, .serialBus, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
+        case .serialBus(let spec): try SerialBus(spec, options, chardevs)
+        case .network, .vsock, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
         }
     }
 

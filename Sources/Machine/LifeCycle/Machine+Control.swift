@@ -31,10 +31,7 @@ extension Machine: MachineControl {
         parts.iothreads.map { IOThreadInfo(id: $0.id, threadID: Int($0.threadID)) }
     }
 
-    var characterDevices: [CharacterDeviceInfo] {
-        guard let console = parts.board.console else { return [] }
-        return [CharacterDeviceInfo(label: console.id, filename: console.filename, isFrontendOpen: true)]
-    }
+    var characterDevices: [CharacterDeviceInfo] { parts.chardevs.infos }
 
     var blockDevices: [BlockDeviceInfo] { parts.devices.compactMap { ($0 as? Disk)?.info } }
 

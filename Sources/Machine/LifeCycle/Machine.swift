@@ -32,6 +32,7 @@ final class Machine {
         let home: DeviceHome
         let iothreads: [IOThread]
         let devices: [any MachineDevice]
+        let chardevs: Chardevs
         let processors: Processors
         let board: BoardDevices
         /// KVM's side of it, kept as long as anything uses it.
@@ -197,13 +198,14 @@ final class Machine {
     /// Leaves the host as it was found, when the start has failed.
     func abandon() {
         server?.abandon()
-        parts.board.finish(within: 0)
+        parts.chardevs.finish(within: 0)
     }
 
     /// After the reactor's last turn: waits for the threads, and answers with the exit status.
     func finish() -> Int32 {
         parts.processors.join()
-        parts.board.finish(within: Self.farewell)
+        parts.board.finish()
+        parts.chardevs.finish(within: Self.farewell)
         for iothread in parts.iothreads { iothread.stop() }
         return endCause?.status ?? 0
     }

@@ -88,8 +88,7 @@ extension DeviceType {
         }
         let known = all.flatMap(\.names)
         let remedy =
-            nearest(to: name, among: known).map { "did you mean \(quoted($0))?" }
-            ?? "there is \(alternatives(all.filter(\.isSupported).flatMap(\.names)))"
+            nearest(to: name, among: known).map { "did you mean \(quoted($0))?" } ?? "-help lists those that there are"
         return OptionError(
             option: option, offending: name, problem: "unsupported device \(quoted(name))", remedy: remedy)
     }

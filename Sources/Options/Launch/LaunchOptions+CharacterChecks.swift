@@ -2,7 +2,10 @@
 extension LaunchOptions {
     func checkCharacters() throws(OptionError) {
         var uses = References(to: "-chardev", chardevs.map(\.id))
-        if let monitor { try uses.use(monitor.chardev, in: "-mon", key: "chardev") }
+        if let monitor {
+            try uses.use(monitor.chardev, in: "-mon", key: "chardev")
+            try checkNoReplay(monitor.chardev, in: "-mon")
+        }
         switch serial {
         case .chardev(let id)?:
             try uses.use(id, in: "-serial", key: "chardev")
@@ -16,6 +19,7 @@ extension LaunchOptions {
             case .console(let port), .serialPort(let port):
                 try uses.use(port.chardev, in: option, key: "chardev")
                 try checkServer(port.chardev, in: option)
+                if case .serialPort = device { try checkNoReplay(port.chardev, in: option) }
             case .fileSystem(let device):
                 try uses.use(device.chardev, in: option, key: "chardev")
                 try checkFileSystem(device, in: option)
@@ -97,6 +101,14 @@ extension LaunchOptions {
             remedy: "add server,nowait")
     }
 
+    /// What a console has said may be shown again; on a channel for data it would be taken for data.
+    private func checkNoReplay(_ id: String, in option: String) throws(OptionError) {
+        guard case .socket(let socket)? = chardev(id)?.backend, socket.replays == true else { return }
+        throw OptionError(
+            option: option, offending: id, problem: "chardev \(quoted(id)) has replay=on, which is for consoles",
+            remedy: "leave it out")
+    }
+
     /// `server,nowait` on virtiofsd's chardev is tolerated: Kata writes it.
     private func checkFileSystem(_ device: FileSystemDeviceSpec, in option: String) throws(OptionError) {
         guard case .socket(let socket)? = chardev(device.chardev)?.backend, case .unix = socket.endpoint else {
@@ -109,44 +121,6 @@ extension LaunchOptions {
             throw OptionError(
                 option: option, problem: "virtiofsd needs to share the guest's memory",
                 remedy: "write -machine microvm,mem-share=on")
-        }
-    }
-
-    /// Ports need a bus with room for them, and numbers of their own.
-    func checkSerialBus() throws(OptionError) {
-        let ports: [(option: String, port: SerialPortSpec)] = devices.compactMap { device in
-            switch device {
-            case .console(let port), .serialPort(let port): ("-device \(device.type)", port)
-            default: nil
-            }
-        }
-        guard let first = ports.first else { return }
-        var room: Int?
-        for case .serialBus(let bus) in devices { room = bus.maximumPorts }
-        guard let room else {
-            throw OptionError(
-                option: first.option, problem: "there is no serial bus for it",
-                remedy: "add -device virtio-serial-device")
-        }
-        var numbers: Set<Int> = []
-        for (option, port) in ports {
-            guard let number = port.number else { continue }
-            guard number < room else {
-                throw OptionError(
-                    option: option, offending: String(number), problem: "nr=\(number) is beyond max-ports=\(room)",
-                    remedy: "numbers go from 0 to \(room - 1)")
-            }
-            guard numbers.insert(number).inserted else {
-                throw OptionError(
-                    option: option, offending: String(number), problem: "nr=\(number) is the number of two ports")
-            }
-        }
-        // Port 0 is for a console only.
-        let places = ports.contains { $0.option == "-device virtconsole" } ? room : room - 1
-        guard ports.count <= places else {
-            throw OptionError(
-                option: first.option, offending: String(ports.count),
-                problem: "there are \(ports.count) ports", remedy: "max-ports=\(room) has room for \(places)")
         }
     }
 }

@@ -25,7 +25,7 @@ extension LaunchOptions {
         try checkNetdevs()
         try checkIOThreads()
         try checkEntropy()
-        try checkSerialBus()
+        _ = try serialPorts()
         try checkCharacters()
     }
 
@@ -69,7 +69,9 @@ extension LaunchOptions {
         try Self.checkUnique(drives.map(\.id), option: "-drive")
         try Self.checkUnique(objects.map(\.id), option: "-object")
         try Self.checkUnique(netdevs.map(\.id), option: "-netdev")
-        try Self.checkUnique(chardevs.map(\.id), option: "-chardev")
+        var chardevs = chardevs.map(\.id)
+        if case .backend = serial { chardevs.append(SerialSpec.backendID) }
+        try Self.checkUnique(chardevs, option: "-chardev")
         try Self.checkUnique(devices.compactMap(\.id), option: "-device")
     }
 

@@ -54,15 +54,6 @@ package struct LaunchOptions: Equatable, Sendable {
 }
 
 extension LaunchOptions {
-    /// Where the serial port's characters go, with `chardev:ID` looked up; nil if there is no serial port.
-    package var serialBackend: CharacterBackend? {
-        switch serial {
-        case .backend(let backend): backend
-        case .chardev(let id): chardev(id)?.backend
-        case nil: nil
-        }
-    }
-
     /// Where to listen for QMP clients: `-qmp`, then `-mon`; at least one.
     package var monitors: [QMPSpec] {
         var monitors = [qmp].compactMap(\.self)

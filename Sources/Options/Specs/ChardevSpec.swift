@@ -18,6 +18,15 @@ package struct SocketSpec: Equatable, Sendable {
     package let isServer: Bool
     /// Whether the machine starts before anyone has connected.
     package let isNoWait: Bool
+    /// Whether a client is first shown the last that the guest wrote; nil if it was not said.
+    package let replays: Bool?
+
+    init(endpoint: EndpointSpec, isServer: Bool, isNoWait: Bool, replays: Bool? = nil) {
+        self.endpoint = endpoint
+        self.isServer = isServer
+        self.isNoWait = isNoWait
+        self.replays = replays
+    }
 }
 
 /// `-chardev`: a character backend with an id.
@@ -66,11 +75,13 @@ extension CharacterBackend {
             "port", ValueType<UInt16>.number("a port", 1...65535), "socket: the port for TCP")
         static let server = OptionKey.flag("server", "socket: listen instead of connecting")
         static let nowait = OptionKey.flag("nowait", "socket: start before anyone has connected")
+        static let replay = OptionKey(
+            "replay", .onOff, "socket: show a new client the last 64 KiB; on for consoles if not given")
     }
 
     static let keys = [
         Keys.socketPath.description, Keys.host.description, Keys.port.description, Keys.server.description,
-        Keys.nowait.description,
+        Keys.nowait.description, Keys.replay.description,
         Keys.filePath.description,
     ]
 
@@ -116,8 +127,13 @@ extension CharacterBackend {
                 option: reader.option, problem: "\"path\" and \"\(host == nil ? "port" : "host")\" exclude each other",
                 remedy: "give path=PATH for a Unix socket, or host=IPV4,port=N for TCP")
         }
+        let isServer = try reader.flag(Keys.server)
+        let replays = try reader.optional(Keys.replay)
+        guard isServer || replays == nil else {
+            throw reader.error(Keys.replay, "is for a socket that clients connect to", remedy: "add server,nowait")
+        }
         return SocketSpec(
-            endpoint: endpoint, isServer: try reader.flag(Keys.server), isNoWait: try reader.flag(Keys.nowait))
+            endpoint: endpoint, isServer: isServer, isNoWait: try reader.flag(Keys.nowait), replays: replays)
     }
 }
 

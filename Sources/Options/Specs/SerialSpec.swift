@@ -5,6 +5,17 @@ package enum SerialSpec: Equatable, Sendable {
     /// `chardev:ID`, a `-chardev` wherever it stands on the command line.
     case chardev(id: String)
 
+    /// The id of a backend of its own.
+    package static let backendID = "serial_chardev"
+
+    /// The id of the chardev that the serial port uses.
+    package var chardevID: String {
+        switch self {
+        case .backend: Self.backendID
+        case .chardev(let id): id
+        }
+    }
+
     /// Reads the value of `-serial`: `stdio`, `pty`, `file,path=…`, `socket,…,server,nowait` or `chardev:ID`.
     package static func parse(_ text: String) throws(OptionError) -> SerialSpec {
         let prefix = "chardev:"

@@ -2,6 +2,7 @@ import CHost
 import EventLoop
 import Glibc
 import Host
+import TestSupport
 import Testing
 
 @testable import Backends
