@@ -120,16 +120,16 @@ def test_files_that_cannot_be_used(work):
         ("-D /nope/log: cannot open the log: " + no_entry, *options, "-D", "/nope/log"),
         (f"-D {work}/folder: cannot open the log: Is a directory", *options, "-D", f"{work}/folder"),
         (
-            "-serial: chardev 'serial': cannot write to '/nope/out': " + no_entry,
+            "-serial: cannot write to '/nope/out': " + no_entry,
             *options, "-serial", "file,path=/nope/out",
         ),
         (
-            f"-serial: chardev 'serial': cannot listen at '{work}/file': a file that is no socket is there; remove it "
+            f"-serial: cannot listen at '{work}/file': a file that is no socket is there; remove it "
             "or give another path",
             *options, "-serial", f"socket,path={work}/file,server,nowait",
         ),
         (
-            f"-serial: chardev 'serial': cannot listen at '/nope/socket': {no_entry}",
+            f"-serial: cannot listen at '/nope/socket': {no_entry}",
             *options, "-serial", "socket,path=/nope/socket,server,nowait",
         ),
         (f"-mem-path {work}/nope/memory: {no_entry}", *options, "-mem-path", f"{work}/nope/memory"),

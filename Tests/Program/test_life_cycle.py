@@ -249,7 +249,7 @@ def test_daemon_that_cannot_start(work):
     before = set(os.listdir(work))
     qmp = ["-qmp", f"unix:{work}/qmp,server,nowait", "-pidfile", f"{work}/pid"]
     cases = {
-        f"-serial: chardev 'serial': cannot write to '{work}/nope/output': No such file or directory": [
+        f"-serial: cannot write to '{work}/nope/output': No such file or directory": [
             *qmp, "-serial", f"file,path={work}/nope/output",
         ],
         "-qmp: cannot listen at unix:/nope/qmp: No such file or directory": ["-qmp", "unix:/nope/qmp,server,nowait"],
