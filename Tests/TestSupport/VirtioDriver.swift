@@ -9,7 +9,7 @@ package import Virtio
 ///
 /// Everything runs on the calling thread: the driver turns the device's reactor while it waits.
 package final class VirtioDriver {
-    package let transport: VirtioMMIO
+    package private(set) var transport: VirtioMMIO
     package let memory: GuestMemory
     package let reactor: Reactor
     package let interrupt: InterruptLine
@@ -51,6 +51,17 @@ package final class VirtioDriver {
         interrupt = try InterruptLine(reactor)
         transport = try VirtioMMIO(device, memory: self.memory, reactor: reactor, interrupt: interrupt)
         firstFree = base
+    }
+
+    /// Puts another device behind the registers, which goes on for this driver; the one before is retired.
+    package func exchangeDevice(_ device: VirtioDevice) throws {
+        var isAtRest = false
+        transport.pause { isAtRest = true }
+        try wait { isAtRest }
+        let state = transport.handOver()
+        try retire()
+        transport = try VirtioMMIO(device, memory: memory, reactor: reactor, interrupt: InterruptLine(reactor))
+        transport.adopt(state)
     }
 
     // MARK: Registers

@@ -5,25 +5,39 @@ package import Host
 ///
 /// Raising costs no system call of its own: the write rides in the reactor's next submission.
 package final class InterruptLine {
-    private let event: EventFD
+    private let event: Event
     private let reactor: Reactor
+
+    private final class Event {
+        let descriptor: EventFD
+
+        init() throws(Errno) {
+            descriptor = try EventFD()
+        }
+    }
 
     /// A line raised on `reactor`'s thread.
     package init(_ reactor: Reactor) throws(Errno) {
-        event = try EventFD()
+        event = try Event()
+        self.reactor = reactor
+    }
+
+    /// The same line, raised on another reactor's thread; `other` must not be used any more.
+    package init(_ other: InterruptLine, on reactor: Reactor) {
+        event = other.event
         self.reactor = reactor
     }
 
     /// The eventfd's number, for KVM's irqfd and for tests.
-    package var descriptor: Int32 { event.rawValue }
+    package var descriptor: Int32 { event.descriptor.rawValue }
 
     /// Raises the interrupt once, with the reactor's next submission.
     package func raise() {
-        reactor.signal(event.rawValue)
+        reactor.signal(descriptor)
     }
 
     /// Takes how often the line was raised since the last call; only where no KVM does.
     package func takeRaised() -> UInt64 {
-        event.take() ?? 0
+        event.descriptor.take() ?? 0
     }
 }

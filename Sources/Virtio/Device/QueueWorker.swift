@@ -11,7 +11,7 @@ final class QueueWorker: IOTarget {
     let memory: GuestMemory
     let reactor: Reactor
     private weak var transport: (any VirtioTransport)?
-    private let doorbells: [Doorbell]
+    private var doorbells: [Doorbell]
     private var queues: [Virtqueue?] = []
     /// Queues to process in this turn, one bit each.
     private var pending: UInt64 = 0
@@ -27,11 +27,12 @@ final class QueueWorker: IOTarget {
     /// The most queues one device can have.
     static let maximumQueues = 64
 
-    private final class Doorbell {
+    /// Where the driver's notifications of one queue arrive.
+    final class Doorbell {
         let event: EventFD
         let count = IOBuffer(capacity: 8)
 
-        init() throws(Errno) {
+        fileprivate init() throws(Errno) {
             event = try EventFD()
         }
     }
@@ -189,6 +190,19 @@ final class QueueWorker: IOTarget {
 
     private func stopQueues() {
         for queue in queues { queue?.stop() }
+    }
+
+    /// Leaves the queues, which are at rest, to another device as they are, and its doorbells.
+    func giveUpQueues() -> [Doorbell] {
+        queues = []
+        pending = 0
+        return doorbells
+    }
+
+    /// Listens to another device's doorbells instead of its own, once it is activated.
+    func adopt(_ others: [Doorbell]) {
+        guard !listens, others.count <= doorbells.count else { return }
+        doorbells.replaceSubrange(..<others.count, with: others)
     }
 
     /// Brings the device to rest and forgets the driver; calls `done`, at once if nothing is in flight.

@@ -35,6 +35,9 @@ open class VirtioDevice: IOTarget {
         set { configSpace = newValue }
     }
 
+    /// The queues that a driver can have.
+    package var shape: QueueShape { QueueShape(count: queueSizes.count, size: queueSizes.min() ?? 0) }
+
     /// Whether the device can work with this choice of its features; refuses those that need one another.
     open func accepts(_ features: Features) -> Bool { true }
 

@@ -11,7 +11,7 @@ package final class VirtioMMIO {
     package let device: VirtioDevice
     let worker: QueueWorker
     private let memory: GuestMemory
-    private let interrupt: InterruptLine
+    private var interrupt: InterruptLine
 
     var status: DeviceStatus = []
     var deviceFeaturesSel: UInt32 = 0
@@ -63,6 +63,52 @@ package final class VirtioMMIO {
 
     /// Goes on after a pause.
     package func resume() { worker.resume() }
+
+    // MARK: Changing the device behind the registers
+
+    /// The queues that the driver has set up: another device must have as many, and as large ones, to take it over.
+    package var shape: QueueShape {
+        QueueShape(count: queueRegisters.count, size: queueRegisters.lazy.compactMap { $0.queue?.size }.max() ?? 0)
+    }
+
+    /// Gives the driver to another device's registers; call while paused and at rest, and `retire` this one before the
+    /// other adopts.
+    package func handOver() -> DriverState {
+        let state = DriverState(
+            status: status, deviceFeaturesSel: deviceFeaturesSel, driverFeaturesSel: driverFeaturesSel,
+            driverFeatures: driverFeatures, queueSel: queueSel, queueRegisters: queueRegisters,
+            interruptCause: interruptCause, configGeneration: configGeneration, interrupt: interrupt,
+            doorbells: worker.giveUpQueues())
+        status = []
+        queueRegisters = device.queueSizes.map { _ in QueueRegisters() }
+        return state
+    }
+
+    /// Goes on where another device's registers were given up, and tells the driver that the configuration has
+    /// changed. Features that the driver uses and this device does not have are not used from now on.
+    ///
+    /// The device must have queues enough for the driver; call before anything else.
+    package func adopt(_ state: DriverState) {
+        status = state.status
+        deviceFeaturesSel = state.deviceFeaturesSel
+        driverFeaturesSel = state.driverFeaturesSel
+        driverFeatures = state.driverFeatures
+        queueSel = state.queueSel
+        interruptCause = state.interruptCause
+        configGeneration = state.configGeneration
+        for (index, registers) in zip(queueRegisters.indices, state.queueRegisters) {
+            queueRegisters[index] = registers
+        }
+        interrupt = InterruptLine(state.interrupt, on: worker.reactor)
+        worker.adopt(state.doorbells)
+        guard status.contains(.driverOK) else { return }
+        if status.isDisjoint(with: [.failed, .deviceNeedsReset]) {
+            worker.activate(
+                queueRegisters.map(\.queue),
+                features: Features(rawValue: driverFeatures).intersection(device.offeredFeatures))
+        }
+        configurationChanged()
+    }
 
     /// Ends the device: call once its addresses are detached. Calls `done` when nothing is in flight any more.
     package func retire(_ done: @escaping () -> Void) { worker.retire(done) }
