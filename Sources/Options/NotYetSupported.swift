@@ -2,7 +2,6 @@
 let notYetSupported = [
     "-netdev",
     "virtio-net-device",
-    "vhost-vsock-device",
     "virtio-rng-device",
     "virtio-balloon-device",
     "vhost-user-fs-device",

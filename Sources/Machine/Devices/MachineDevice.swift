@@ -47,7 +47,8 @@ struct DeviceOpener {
         switch spec {
         case .block(let spec): try openDisk(spec, beside: others)
         case .serialBus(let spec): try SerialBus(spec, options, chardevs)
-        case .network, .vsock, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
+        case .vsock(let spec): try openVsock(spec)
+        case .network, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
         }
     }
 
