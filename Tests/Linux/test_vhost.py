@@ -45,7 +45,11 @@ def test_vsock(work):
         raise Skip("the kernel has no vhost-vsock")
     host = KernelSockets(CID)
     device = f"vhost-vsock-device,id=vsock0,guest-cid={CID}"
-    with Guest(work, "-device", device, initrd=initramfs_with(work, "vsock"), cpus=2) as guest:
+    inherited = os.open("/dev/vhost-vsock", os.O_RDWR)
+    options = ["-device", f"{device},vhostfd={inherited}"]
+    initrd = initramfs_with(work, "vsock")
+    with Guest(work, *options, initrd=initrd, cpus=2, pass_fds=[inherited]) as guest:
+        os.close(inherited)
         vsock_cases.host_calls_guest(guest, host)
         vsock_cases.guest_calls_host(guest, host)
         vsock_cases.bulk_with_pauses(guest, host)

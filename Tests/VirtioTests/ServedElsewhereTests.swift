@@ -61,7 +61,8 @@ private final class OffloadedDevice: VirtioDevice {
         let queues = try driver.start()
         let context = try #require(device.context)
         let ring = try #require(context.vring(0))
-        #expect(ring.size == 8 && ring.kick == driver.transport.doorbells[0] && ring.call == driver.interrupt.descriptor)
+        #expect(
+            ring.size == 8 && ring.kick == driver.transport.doorbells[0] && ring.call == driver.interrupt.descriptor)
         for (slice, part) in [(ring.descriptors, queues[0].descriptors), (ring.available, queues[0].available)] {
             #expect(slice.address == part.address && slice.count == part.count)
         }

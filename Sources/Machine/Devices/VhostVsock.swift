@@ -54,7 +54,8 @@ final class VhostVsock: MachineDevice {
         case .addressInUse:
             "guest-cid=\(spec.guestCID) is the address of another machine on this host; take another one, \(otherWay): "
                 + "then several machines may have the same"
-        case .busy: "vhostfd=\(spec.vhostDescriptor ?? -1) belongs to another process; each machine needs one of its own"
+        case .busy:
+            "vhostfd=\(spec.vhostDescriptor ?? -1) belongs to another process; each machine needs one of its own"
         case .notTerminal where spec.vhostDescriptor != nil:
             "vhostfd=\(spec.vhostDescriptor ?? -1) is no open descriptor of \(path)"
         default: "\(error)"
