@@ -119,6 +119,15 @@ package struct Operation {
         return operation
     }
 
+    /// `madvise`: tells the kernel about the use of `memory`, whole pages of less than 4 GiB. It runs in a thread of the
+    /// kernel's, since it may block.
+    package static func advise(_ memory: HostSlice, _ advice: MemoryAdvice) -> Operation {
+        var operation = Operation(IORING_OP_MADVISE)
+        operation.transfer(memory, 0)
+        operation.detail = UInt32(bitPattern: advice.rawValue)
+        return operation
+    }
+
     /// Completes once when the file is ready for one of `events` (`POLLIN` and so on).
     package static func poll(_ file: IOFile, _ events: Int16) -> Operation {
         var operation = Operation(IORING_OP_POLL_ADD, file)
@@ -184,6 +193,6 @@ package struct Operation {
     static let allOpcodes: [io_uring_op] = [
         IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
         IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_RECVMSG, IORING_OP_TIMEOUT,
-        IORING_OP_ASYNC_CANCEL,
+        IORING_OP_ASYNC_CANCEL, IORING_OP_MADVISE,
     ]
 }

@@ -71,6 +71,10 @@ package struct MemoryAdvice: RawRepresentable, Sendable {
     }
 
     package static let dontDump = MemoryAdvice(rawValue: MADV_DONTDUMP)
+    /// Free the pages that only this process has; what they held is lost.
+    package static let dontNeed = MemoryAdvice(rawValue: MADV_DONTNEED)
+    /// Free the pages of a shared file, for all who map it; what they held is lost.
+    package static let remove = MemoryAdvice(rawValue: MADV_REMOVE)
     /// Fault every page in for writing, as if each were touched (Linux 5.14).
     package static let populateWrite = MemoryAdvice(rawValue: 23)
 }
