@@ -69,6 +69,22 @@ import Testing
         #expect(count == 10_000)
     }
 
+    /// A thread that does not run for a while, with requests waiting, makes up for it; after an hour it does not.
+    @Test func lostTimeIsMadeUpForUpToASecond() throws {
+        var limiter = try #require(RateLimiter(rate: 1000))
+        var now = Self.second
+        while limiter.take(at: now) == nil {}
+        var count = 0
+        for _ in 0..<20 {
+            now += Self.second / 2
+            while limiter.take(at: now) == nil { count += 1 }
+        }
+        #expect(count == 10_000)
+        now += 3600 * Self.second
+        while limiter.take(at: now) == nil { count += 1 }
+        #expect(count == 11_001)
+    }
+
     @Test func waitingTakesNothing() throws {
         var limiter = try #require(RateLimiter(rate: 1))
         for _ in 0..<10 { #expect(limiter.wait(at: Self.second) == nil) }
@@ -78,5 +94,71 @@ import Testing
 
     @Test func zeroIsNoLimit() {
         #expect(RateLimiter(rate: 0) == nil)
+    }
+}
+
+/// Bytes in periods, as a source of entropy has them.
+@Suite struct ByteLimiterTests {
+    private static let second: UInt64 = 1_000_000_000
+
+    /// How many bytes pass in `seconds` from `start` if so many are always wanted at once.
+    private static func passed(
+        _ limiter: inout RateLimiter, _ wanted: UInt32, from start: UInt64, seconds: UInt64
+    ) -> UInt64 {
+        var now = start
+        var count: UInt64 = 0
+        while now < start + seconds * second {
+            if let wait = limiter.wait(for: wanted, at: now) {
+                now = wait
+            } else {
+                limiter.spend(wanted)
+                count += UInt64(wanted)
+            }
+        }
+        return count
+    }
+
+    @Test(
+        arguments: [
+            (64, 1000), (1234, 1000), (1234, 7), (1, 1), (1_000_000, 1), (1_000_000_000, 1000), (65, 1001),
+        ] as [(UInt64, UInt64)])
+    func theAverageIsTheRate(bytes: UInt64, milliseconds: UInt64) throws {
+        var limiter = try #require(RateLimiter(bytes: bytes, milliseconds: milliseconds))
+        let wanted = UInt32(min(bytes, 65536))
+        let seconds: UInt64 = 100
+        let count = Self.passed(&limiter, wanted, from: 99 * Self.second, seconds: seconds)
+        // What one period saves may come on top, and a last portion may be short of its time.
+        let ideal = Double(bytes) / Double(milliseconds) * 1000 * Double(seconds)
+        #expect(Double(count) <= ideal + Double(bytes))
+        #expect(Double(count) >= ideal - Double(wanted))
+    }
+
+    @Test func aWholePeriodMayComeAtOnceAndNoMore() throws {
+        var limiter = try #require(RateLimiter(bytes: 1000, milliseconds: 500))
+        let now = 50 * Self.second
+        #expect(limiter.wait(for: 1000, at: now) == nil)
+        limiter.spend(1000)
+        #expect(limiter.wait(for: 1, at: now) == now + 500_000)
+        #expect(limiter.wait(for: 1000, at: now) == now + 500_000_000)
+        #expect(limiter.wait(for: 1000, at: now + 499_999_999) == now + 500_000_000)
+        #expect(limiter.wait(for: 1000, at: now + 500_000_000) == nil)
+    }
+
+    @Test(
+        arguments: [
+            (UInt64.max / 1000, UInt64.max / 1_000_000_000), (UInt64.max / 1000, 280_000_000_000_000), (1, 1),
+            (UInt64(UInt32.max), UInt64(UInt32.max)), (UInt64(UInt32.max) + 1, 1 << 33),
+        ] as [(UInt64, UInt64)])
+    func extremesDoNotTrap(bytes: UInt64, milliseconds: UInt64) throws {
+        var limiter = try #require(RateLimiter(bytes: bytes, milliseconds: milliseconds))
+        for now in [0, 1, Self.second, UInt64.max] {
+            _ = limiter.wait(for: 65536, at: now)
+            limiter.spend(65536)
+        }
+    }
+
+    @Test func zeroIsNoLimit() {
+        #expect(RateLimiter(bytes: 0, milliseconds: 1) == nil)
+        #expect(RateLimiter(bytes: 1, milliseconds: 0) == nil)
     }
 }
