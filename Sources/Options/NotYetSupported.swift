@@ -2,8 +2,6 @@
 let notYetSupported = [
     "-netdev",
     "virtio-net-device",
-    "virtio-rng-device",
-    "virtio-balloon-device",
+    "vhost-vsock-device",
     "vhost-user-fs-device",
-    "rng-random",
 ]

@@ -35,7 +35,8 @@ import Testing
         (
             "query-events",
             #"""
-            [{"name":"SHUTDOWN"},{"name":"RESET"},{"name":"STOP"},{"name":"RESUME"},{"name":"POWERDOWN"}]
+            [{"name":"SHUTDOWN"},{"name":"RESET"},{"name":"STOP"},{"name":"RESUME"},{"name":"POWERDOWN"},\#
+            {"name":"BALLOON_CHANGED"}]
             """#
         ),
         (
@@ -78,6 +79,7 @@ import Testing
         ),
         ("query-named-block-nodes", "[\(node)]"),
         ("query-block-jobs", "[]"),
+        ("query-balloon", #"{"actual":268435456}"#),
         ("query-tpm-models", "[]"),
         ("query-tpm-types", "[]"),
         ("query-migrate-capabilities", "[]"),
@@ -131,7 +133,11 @@ import Testing
         #expect(Set(names).count == names.count)
         let listed = "[" + names.map { #"{"name":"\#($0)"}"# }.joined(separator: ",") + "]"
         #expect(answer("query-commands") == #"{"return":\#(listed)}"# + "\r\n")
-        for name in names { #expect(answer(name).hasPrefix(#"{"return":"#), "\(name)") }
+        for command in CommandTable.standard.commands {
+            let isComplete = command.arguments.allSatisfy(\.isOptional)
+            let answer = answer(command.name)
+            #expect(isComplete ? answer.hasPrefix(#"{"return":"#) : answer.contains("is missing"), "\(command.name)")
+        }
     }
 
     // MARK: Arguments

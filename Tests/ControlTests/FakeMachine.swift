@@ -23,6 +23,15 @@ final class FakeMachine: MachineControl {
     var calls: [String] = []
     var refusal: QMPError?
 
+    var balloon: BalloonInfo? = BalloonInfo(actual: 256 << 20)
+
+    func setBalloon(_ bytes: UInt64) throws(QMPError) { try simple("balloon \(bytes)") }
+
+    func queryBalloon(_ answer: @escaping (BalloonInfo) -> Void) throws(QMPError) {
+        guard let balloon else { throw QMPError("no balloon", class: .deviceNotActive) }
+        answer(balloon)
+    }
+
     func stop(_ reply: QMPReply) { answer("stop", reply) { self.status = .paused } }
     func resume(_ reply: QMPReply) { answer("cont", reply) { self.status = .running } }
     func quit() { calls.append("quit") }

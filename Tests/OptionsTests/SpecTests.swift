@@ -208,6 +208,7 @@ struct SpecTests {
         func parse(_ text: String) throws -> ObjectSpec { try ObjectSpec.parse(text, includingLater: true) }
         #expect(try parse("iothread,id=io0") == .ioThread(IOThreadSpec(id: "io0")))
         #expect(try parse("rng-random,id=r,filename=/r") == .random(RandomSpec(id: "r", filename: "/r")))
+        #expect(try parse("rng-random,id=r") == .random(RandomSpec(id: "r", filename: "/dev/urandom")))
         #expect(
             try parse("memory-backend-ram,id=m,size=2G,host-nodes=0-1,policy=bind,mem-prealloc=on")
                 == .memory(
@@ -245,7 +246,7 @@ struct SpecTests {
                 "memory-backend-ram,id=m,size=1,policy=any",
                 "-object memory-backend-ram: policy: \"any\" is not default, preferred, bind or interleave"
             ),
-            ("rng-random,id=r", "-object rng-random: \"filename\" is missing; write filename=PATH"),
+            ("rng-random,id=r,filename=", "-object rng-random: filename: \"\" is not a path of 1 to 4095 bytes"),
             ("iothread,id=a,qom-type=iothread", "-object iothread: unknown key \"qom-type\"; known keys: id"),
         ])
     func badObject(text: String, expected: String) {

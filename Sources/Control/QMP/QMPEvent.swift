@@ -7,6 +7,13 @@ package struct QMPEvent: Equatable, Sendable {
         case stop = "STOP"
         case resume = "RESUME"
         case powerdown = "POWERDOWN"
+        case balloonChanged = "BALLOON_CHANGED"
+
+        /// The shortest time between two of them, in nanoseconds, as QEMU has it: of those that come sooner the last is
+        /// posted when it is over. 0 for events that are posted at once.
+        package var interval: UInt64 {
+            self == .balloonChanged ? 1_000_000_000 : 0
+        }
     }
 
     /// Wall-clock time since 1970 in UTC.
@@ -41,6 +48,11 @@ package struct QMPEvent: Equatable, Sendable {
 
     /// The guest was asked to power off.
     package static let powerdown = QMPEvent(name: .powerdown, data: [:])
+
+    /// The guest makes do with another amount of memory, in bytes.
+    package static func balloonChanged(actual: UInt64) -> QMPEvent {
+        QMPEvent(name: .balloonChanged, data: ["actual": JSONValue(actual)])
+    }
 
     /// The event as sent, without the line's end.
     func json(at time: Timestamp) -> JSONValue {

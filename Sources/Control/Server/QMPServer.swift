@@ -25,6 +25,7 @@ package final class QMPServer {
     private var acceptors: [QMPAcceptor] = []
     private var connections: [QMPConnection] = []
     private var ending: Ending?
+    private var throttles: [QMPEvent.Name: EventThrottle] = [:]
     private var refusals = LogLimit()
 
     package init(
@@ -57,8 +58,18 @@ package final class QMPServer {
     /// How many clients are connected.
     package var clientCount: Int { connections.count }
 
-    /// Tells every client of an event that has happened now.
+    /// Tells every client of an event that has happened now; of one whose name has an interval, no more often than that.
     package func post(_ event: QMPEvent) {
+        let interval = event.name.interval
+        guard interval > 0 else { return tell(event) }
+        let throttle =
+            throttles[event.name]
+            ?? EventThrottle(interval: interval, reactor: reactor) { [weak self] in self?.tell($0) }
+        throttles[event.name] = throttle
+        throttle.take(event)
+    }
+
+    private func tell(_ event: QMPEvent) {
         let now = Clock.realTime
         let time = QMPEvent.Timestamp(seconds: now / 1_000_000_000, microseconds: now % 1_000_000_000 / 1_000)
         for connection in connections { connection.session.post(event, at: time) }
@@ -70,6 +81,7 @@ package final class QMPServer {
         guard ending == nil else { return }
         let ending = Ending(server: self, done: done)
         self.ending = ending
+        for throttle in throttles.values { reactor.retire(throttle) }
         for acceptor in acceptors { reactor.retire(acceptor) }
         for connection in connections { connection.finish() }
         reactor.submit(.timeout(at: Clock.monotonic &+ nanoseconds), for: ending)

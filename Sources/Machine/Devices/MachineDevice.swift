@@ -47,9 +47,17 @@ struct DeviceOpener {
         switch spec {
         case .block(let spec): try openDisk(spec, beside: others)
         case .serialBus(let spec): try SerialBus(spec, options, chardevs)
-        case .vsock(let spec): try openVsock(spec)
-        case .network, .console, .serialPort, .entropy, .balloon, .fileSystem: nil
+        case .entropy(let spec): try openEntropy(spec)
+        case .balloon(let spec): Balloon(spec, memory: options.memoryBackend.size)
+        case .network, .vsock, .console, .serialPort, .fileSystem: nil
         }
+    }
+
+    private func openEntropy(_ spec: EntropyDeviceSpec) throws(MachineError) -> Entropy {
+        guard case .random(let source) = options.object(spec.source) else {
+            throw MachineError("-device virtio-rng-device", "there is no -object rng-random,id=\(spec.source)")
+        }
+        return try Entropy(source, spec)
     }
 
     private func openDisk(

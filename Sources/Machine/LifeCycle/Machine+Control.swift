@@ -35,6 +35,19 @@ extension Machine: MachineControl {
 
     var blockDevices: [BlockDeviceInfo] { parts.devices.compactMap { ($0 as? Disk)?.info } }
 
+    private var balloon: Balloon? { parts.devices.lazy.compactMap { $0 as? Balloon }.first }
+
+    func setBalloon(_ bytes: UInt64) throws(QMPError) {
+        guard let balloon else { throw .noBalloon }
+        try balloon.set(bytes)
+        post(.balloonChanged(actual: balloon.actual))
+    }
+
+    func queryBalloon(_ answer: @escaping (BalloonInfo) -> Void) throws(QMPError) {
+        guard let balloon else { throw .noBalloon }
+        balloon.query(mayAsk: state == .running, answer)
+    }
+
     func stop(_ reply: QMPReply) { pause(reply) }
 
     func quit() { end(.quit) }

@@ -44,6 +44,11 @@ final class Machine {
         self.reactor = reactor
         self.parts = parts
         parts.processors.onEnd = { [weak self] index, exit in self?.processorEnded(index, exit) }
+        for case let balloon as Balloon in parts.devices {
+            balloon.onChange { [weak self, weak balloon] in
+                if let balloon { self?.post(.balloonChanged(actual: balloon.actual)) }
+            }
+        }
     }
 
     /// Serves QMP from now on.
@@ -54,6 +59,9 @@ final class Machine {
             if let listener = listener.take() { server.listen(on: listener) }
         }
     }
+
+    /// Tells QMP's clients of an event.
+    func post(_ event: QMPEvent) { server?.post(event) }
 
     // MARK: Running and pausing
 

@@ -114,7 +114,7 @@ extension RandomSpec {
     private enum Keys {
         static let id = OptionKey("id", .identifier, .required, "what virtio-rng-device,rng= refers to")
         static let filename = OptionKey(
-            "filename", .path, .required, "a character device, such as /dev/urandom")
+            "filename", .path, .standard("/dev/urandom"), "a character device of the host")
     }
 
     static let keys = [Keys.id.description, Keys.filename.description]

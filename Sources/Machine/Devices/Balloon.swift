@@ -1,0 +1,64 @@
+import Control
+import EventLoop
+import Host
+import Options
+import Virtio
+
+/// The balloon of the machine. It lives on the main reactor, as the clients do that move it.
+final class Balloon: MachineDevice {
+    let id: String
+    private let device: BalloonDevice
+    /// The guest's memory, in pages of the balloon.
+    private let pages: UInt32
+
+    /// - Parameter memory: the guest's, in bytes.
+    init(_ spec: BalloonDeviceSpec, memory: UInt64) {
+        id = spec.id ?? "balloon"
+        device = BalloonDevice(
+            id: id, deflatesOnOutOfMemory: spec.deflatesOnOutOfMemory, reportsFreePages: spec.reportsFreePages)
+        pages = UInt32(clamping: memory / balloonPageSize)
+        if spec.automatic != nil {
+            Log.warn(id, "auto-balloon=true has no effect: no stock driver knows it; the balloon moves on command")
+        }
+    }
+
+    var maker: DeviceMaker {
+        let device = Handover(device)
+        return { [id] _ throws(MachineError) in
+            guard let device = device.take() else { throw MachineError("-device id=\(id)", "is attached already") }
+            return device
+        }
+    }
+
+    /// Calls `handler` when the guest makes do with another amount of memory.
+    func onChange(_ handler: @escaping () -> Void) { device.onChange = handler }
+
+    /// Bytes that the guest makes do with.
+    var actual: UInt64 { UInt64(pages - min(pages, device.givenUp)) * balloonPageSize }
+
+    /// Asks the guest to make do with `bytes`.
+    func set(_ bytes: UInt64) throws(QMPError) {
+        guard device.isActive else { throw .noBalloon }
+        guard device.hasEffect else {
+            throw QMPError("balloon: guest memory is of huge pages, from which a balloon can give nothing back")
+        }
+        device.setTarget(pages - UInt32(clamping: min(UInt64(pages), bytes / balloonPageSize)))
+    }
+
+    /// Calls `answer` with the balloon's state; asks the guest for new statistics before, if it `mayAsk`.
+    func query(mayAsk: Bool, _ answer: @escaping (BalloonInfo) -> Void) {
+        let finish = { [self] in
+            let statistics = device.lastStatistics.map { last in
+                BalloonInfo.Statistics(
+                    values: last.values.told.map { ($0.item.rawValue, $0.value) }, time: last.time / 1_000_000_000)
+            }
+            answer(BalloonInfo(actual: actual, statistics: statistics))
+        }
+        if mayAsk { device.refreshStatistics(finish) } else { finish() }
+    }
+}
+
+extension QMPError {
+    /// As StratoVirt puts it.
+    static let noBalloon = QMPError("No balloon device has been activated", class: .deviceNotActive)
+}

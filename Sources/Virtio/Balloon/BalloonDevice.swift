@@ -1,0 +1,179 @@
+import EventLoop
+import Host
+import Memory
+
+/// A memory balloon (virtio 1.2 section 5.5): the driver gives up as much memory as it is told to, and the host gets
+/// it back; what the driver takes back comes into being again when it is touched.
+///
+/// Memory of huge pages can't be freed in parts: then the balloon has no effect.
+package final class BalloonDevice: VirtioDevice {
+    /// Called when `givenUp` has changed.
+    package var onChange: (() -> Void)? {
+        get { changeHandler }
+        set { changeHandler = newValue }
+    }
+    private var changeHandler: (() -> Void)?
+    private var context: DeviceContext?
+    private let inflation = MemoryReturn(.pageNumbers, tag: Tag.inflation)
+    private let reports = MemoryReturn(.buffers, tag: Tag.report)
+    private var statistics: BalloonStatistics?
+    private var statisticsTime: UInt64 = 0
+    /// The request for statistics that the driver waits for; giving it back asks for new ones.
+    private var statisticsHead: UInt16?
+    private var statisticsQueue: Virtqueue?
+    private var awaitingStatistics: [() -> Void] = []
+    private var logLimit = LogLimit()
+
+    private enum Tag {
+        static let inflation: UInt32 = 0
+        static let report: UInt32 = 1
+        static let statisticsTimer: UInt32 = 2
+    }
+
+    /// How long a driver has to answer with statistics, in nanoseconds.
+    private static let statisticsPatience: UInt64 = 250_000_000
+
+    /// - Parameters:
+    ///   - deflatesOnOutOfMemory: whether the driver may take memory back by itself.
+    ///   - reportsFreePages: whether the driver may report memory that it does not use.
+    package init(id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false) {
+        var features: Features = [.splitRing, .balloonStatistics]
+        if deflatesOnOutOfMemory { features.insert(.balloonDeflateOnOOM) }
+        if reportsFreePages { features.insert(.balloonPageReporting) }
+        super.init(
+            id: id, type: .balloon, features: features,
+            queueSizes: [UInt16](repeating: 256, count: BalloonQueue.count(features)),
+            config: ConfigSpace(size: BalloonConfig.size))
+    }
+
+    /// Whether a driver is there that can be told to give memory up.
+    package var isActive: Bool { context != nil }
+
+    /// Whether what the driver gives up comes back to the host; not if guest memory is of huge pages.
+    package var hasEffect: Bool { context.map { $0.memory.discardAdvice != nil } ?? true }
+
+    /// How many pages of 4 KiB the driver has given up, by its own account.
+    package var givenUp: UInt32 { UInt32(truncatingIfNeeded: config.read(at: BalloonConfig.actual, size: 4)) }
+
+    /// Tells the driver how many pages of 4 KiB to give up in all.
+    package func setTarget(_ pages: UInt32) {
+        config.set(pages, at: BalloonConfig.target)
+        context?.configChanged()
+    }
+
+    // MARK: Life
+
+    override package func activate(_ context: DeviceContext) {
+        self.context = context
+        if !hasEffect {
+            Log.warn(id, "the balloon has no effect: guest memory is of huge pages, which can't be freed in parts")
+        }
+    }
+
+    override package var isIdle: Bool { inflation.inFlight == 0 && reports.inFlight == 0 }
+
+    override package func cancelRequests() {
+        inflation.stop()
+        reports.stop()
+        context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
+    }
+
+    override package func reset() {
+        context = nil
+        statistics = nil
+        statisticsHead = nil
+        statisticsQueue = nil
+        answerStatistics()
+        setGivenUp(0)
+    }
+
+    override package func writeConfig(at offset: Int, size: Int, value: UInt64) {
+        if offset == BalloonConfig.actual, size == 4 { setGivenUp(UInt32(truncatingIfNeeded: value)) }
+    }
+
+    private func setGivenUp(_ pages: UInt32) {
+        guard pages != givenUp else { return }
+        config.set(pages, at: BalloonConfig.actual)
+        changeHandler?()
+    }
+
+    // MARK: Requests
+
+    override package func process(_ queue: Virtqueue) {
+        guard let context else { return }
+        switch BalloonQueue(queue.index, context.features) {
+        case .inflate: take(queue, inflation, context)
+        case .reporting: take(queue, reports, context)
+        case .statistics: takeStatistics(queue)
+        // Memory that was given up is as any other: there is nothing to be done for its return.
+        case .deflate, nil: while let chain = queue.next() { queue.complete(chain.head, written: 0) }
+        }
+    }
+
+    /// Begins with the next request of the queue, one in a turn.
+    private func take(_ queue: Virtqueue, _ work: MemoryReturn, _ context: DeviceContext) {
+        guard !work.isBusy, let chain = queue.next() else { return }
+        work.begin(chain, queue, context)
+        advance(work, context)
+    }
+
+    private func advance(_ work: MemoryReturn, _ context: DeviceContext) {
+        guard let queue = work.queue else { return }
+        if let problem = work.advance(context, for: self) {
+            logLimit.write(.warn, id, "queue \(queue.index): a request is wrong in part: \(problem)")
+        }
+        if !work.isBusy { context.resume(queue) }
+    }
+
+    override package func completed(tag: UInt32, result: Int32) {
+        switch tag {
+        case inflation.tag: completed(inflation, result)
+        case reports.tag: completed(reports, result)
+        default: answerStatistics()
+        }
+    }
+
+    private func completed(_ work: MemoryReturn, _ result: Int32) {
+        work.completed()
+        if result < 0 {
+            logLimit.write(.error, id, "the host cannot free memory: \(Errno(rawValue: -result))")
+        }
+        if let context { advance(work, context) }
+    }
+
+    // MARK: Statistics
+
+    /// What the driver has told last of the guest's memory, and when, in nanoseconds since 1970.
+    package var lastStatistics: (values: BalloonStatistics, time: UInt64)? {
+        statistics.map { ($0, statisticsTime) }
+    }
+
+    /// Asks the driver for new statistics, and calls `done` when they are there or when it takes too long; at once if
+    /// it cannot be asked.
+    package func refreshStatistics(_ done: @escaping () -> Void) {
+        guard let context, let head = statisticsHead, let queue = statisticsQueue else { return done() }
+        statisticsHead = nil
+        awaitingStatistics.append(done)
+        queue.complete(head, written: 0)
+        context.resume(queue)
+        context.reactor.submit(
+            .timeout(at: Clock.monotonic &+ Self.statisticsPatience), for: self, tag: Tag.statisticsTimer)
+    }
+
+    /// Keeps the driver's request when its contents are read: it is the way to ask for more.
+    private func takeStatistics(_ queue: Virtqueue) {
+        guard statisticsHead == nil, let chain = queue.next() else { return }
+        statistics = BalloonStatistics(from: chain.readable)
+        statisticsTime = Clock.realTime
+        statisticsHead = chain.head
+        statisticsQueue = queue
+        context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
+        answerStatistics()
+    }
+
+    private func answerStatistics() {
+        let waiting = awaitingStatistics
+        awaitingStatistics = []
+        for done in waiting { done() }
+    }
+}
