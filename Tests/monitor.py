@@ -103,7 +103,7 @@ class Monitor:
     end the process is ended if it still runs.
     """
 
-    def __init__(self, work, *options, serial="stdio", qmp=None, stdin=subprocess.PIPE):
+    def __init__(self, work, *options, serial="stdio", qmp=None, stdin=subprocess.PIPE, pass_fds=()):
         self.work = Path(work)
         number = len(list(self.work.glob("errors-*")))
         self.qmp_path = str(self.work / f"qmp-{number}.sock")
@@ -115,7 +115,12 @@ class Monitor:
         self._from = 0
         self._errors = open(self.work / f"errors-{number}", "w+b")
         self.process = subprocess.Popen(
-            self.command, stdin=stdin, stdout=subprocess.PIPE, stderr=self._errors, cwd=self.work
+            self.command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            cwd=self.work,
+            pass_fds=pass_fds,
         )
         self._typing = self.process.stdin and self.process.stdin.fileno()
         self._console = self.process.stdout.fileno()

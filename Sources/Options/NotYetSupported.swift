@@ -2,6 +2,5 @@
 let notYetSupported = [
     "-netdev",
     "virtio-net-device",
-    "vhost-vsock-device",
     "vhost-user-fs-device",
 ]

@@ -61,6 +61,7 @@ package enum SyscallPolicy {
         ] + heap + [
             allow("munmap"),
             allow("close"),
+            allow("ioctl", requests(vhost)),
             allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
         ]
     }
@@ -89,7 +90,10 @@ package enum SyscallPolicy {
             // The C library asks for a terminal's mode when it sets one.
             allow(
                 "ioctl",
-                requests(UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL))),
+                requests(
+                    vhost + [
+                        UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL),
+                    ])),
             allow("exit_group"),
         ]
     }
@@ -104,6 +108,15 @@ package enum SyscallPolicy {
     /// How the C library waits for a thread's end.
     private static var joining: Int32 { FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME }
 
+    /// What starts and stops the kernel's work for a device when its driver does; whose device it is was settled before.
+    private static var vhost: [UInt32] {
+        [
+            HOST_VHOST_SET_FEATURES, HOST_VHOST_SET_MEM_TABLE, HOST_VHOST_SET_VRING_NUM, HOST_VHOST_SET_VRING_ADDR,
+            HOST_VHOST_SET_VRING_BASE, HOST_VHOST_SET_VRING_KICK, HOST_VHOST_SET_VRING_CALL, HOST_VHOST_SET_VRING_ERR,
+            HOST_VHOST_NET_SET_BACKEND, HOST_VHOST_VSOCK_SET_RUNNING,
+        ].map { UInt32(truncatingIfNeeded: $0) }
+    }
+
     /// There is one heap, and no memory of it may be run as code.
     private static var heap: [AllowedCall] {
         [allow("brk"), allow("mmap", .without(argument: 2, bits: UInt32(PROT_EXEC)))]
@@ -116,7 +129,7 @@ private func allow(_ name: String, _ checks: ArgumentCheck...) -> AllowedCall { 
 
 private func request(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
 
-private func requests(_ numbers: UInt32...) -> ArgumentCheck { .oneOf(argument: 1, numbers) }
+private func requests(_ numbers: [UInt32]) -> ArgumentCheck { .oneOf(argument: 1, numbers) }
 
 private func registration(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
 

@@ -3,12 +3,13 @@
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from harness import TOP
 from monitor import PATIENCE, QMP, Monitor, QMPError
 
-__all__ = ["IMAGES", "PATIENCE", "QMP", "Guest", "QMPError", "copy_image"]
+__all__ = ["IMAGES", "PATIENCE", "QMP", "Guest", "QMPError", "copy_image", "initramfs_with"]
 
 IMAGES = Path(os.environ.get("APUS_IMAGES", TOP / ".build/images"))
 
@@ -20,6 +21,28 @@ def copy_image(name, folder, size=None):
     if size is not None:
         os.truncate(path, size)
     return path
+
+
+def initramfs_with(work, *tools):
+    """An initramfs with programs of Tests/Linux/tools beside the usual ones; its path."""
+    made = Path(work) / "initramfs"
+    shutil.copyfile(IMAGES / "initramfs", made)
+    with open(made, "ab") as out:
+        for tool in tools:
+            binary = Path(work) / tool
+            source = Path(__file__).parent / "tools" / f"{tool}.c"
+            compiler = shutil.which("cc") or shutil.which("clang")
+            subprocess.run([compiler, "-O1", "-static", "-s", "-o", binary, source], check=True)
+            out.write(archived(f"bin/{tool}", 0o100755, binary.read_bytes()))
+        out.write(archived("TRAILER!!!", 0, b""))
+    return made
+
+
+def archived(name, mode, content):
+    """One file of an archive as the kernel reads it (`newc`)."""
+    fields = [0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
 
 
 # The lab's emulated processor lets a guest set XCR0 without KVM's knowledge, so that CPUID tells wrong sizes: Linux

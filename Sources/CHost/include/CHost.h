@@ -20,6 +20,7 @@
 #include <linux/futex.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -55,5 +56,6 @@
 #include "ring_shims.h"
 #include "seccomp_shims.h"
 #include "system_shims.h"
+#include "vhost_shims.h"
 
 #endif

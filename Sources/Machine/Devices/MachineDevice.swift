@@ -47,9 +47,10 @@ struct DeviceOpener {
         switch spec {
         case .block(let spec): try openDisk(spec, beside: others)
         case .serialBus(let spec): try SerialBus(spec, options, chardevs)
+        case .vsock(let spec): try openVsock(spec)
         case .entropy(let spec): try openEntropy(spec)
         case .balloon(let spec): Balloon(spec, memory: options.memoryBackend.size)
-        case .network, .vsock, .console, .serialPort, .fileSystem: nil
+        case .network, .console, .serialPort, .fileSystem: nil
         }
     }
 

@@ -26,11 +26,14 @@ public final class DeviceContext {
     /// The eventfd that the driver's notifications of a queue arrive at, for whoever serves the queue instead.
     package func doorbell(_ index: Int) -> Int32? { worker.doorbell(index) }
 
-    /// Calls the device's `process` with the queue once more, in the next turn at the latest.
-    package func resume(_ queue: Virtqueue) { worker.kick(queue.index) }
-
     /// Tells the driver of used buffers in a queue that this process does not serve.
     package func raiseUsed(queue: Int) { worker.raiseUsed(queue: queue) }
+
+    /// The eventfd of a queue's interrupt, for whoever serves the queue instead; the device `interruptsDirectly`.
+    package func interrupt(_ index: Int) -> Int32? { worker.interrupt(index) }
+
+    /// Calls the device's `process` with the queue once more, in the next turn at the latest.
+    package func resume(_ queue: Virtqueue) { worker.kick(queue.index) }
 
     /// Tells the driver that the configuration has changed.
     package func configChanged() { worker.configChanged() }

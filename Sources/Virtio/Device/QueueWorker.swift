@@ -62,6 +62,9 @@ final class QueueWorker: IOTarget {
         doorbells.indices.contains(index) ? doorbells[index].event.rawValue : nil
     }
 
+    /// The eventfd of a queue's interrupt.
+    func interrupt(_ index: Int) -> Int32? { transport?.interrupt(ofQueue: index) }
+
     /// Rings a queue's doorbell on behalf of a driver whose notification was not turned into an eventfd.
     func ring(_ index: Int) {
         if let descriptor = doorbell(index) { reactor.signal(descriptor) }
@@ -160,6 +163,7 @@ final class QueueWorker: IOTarget {
             for index in doorbells.indices where device.servesQueue(index) { listen(index) }
         }
         device.activate(DeviceContext(queues: queues, features: features, worker: self))
+        if isPaused { device.pause() }
         // Requests may have been made before anybody listened.
         for queue in queues { if let queue { kick(queue.index) } }
     }
@@ -180,7 +184,9 @@ final class QueueWorker: IOTarget {
 
     /// Takes no more requests from one queue.
     func disable(_ index: Int) {
-        if queues.indices.contains(index) { queues[index]?.stop() }
+        guard queues.indices.contains(index) else { return }
+        queues[index]?.stop()
+        device.queueStopped(index)
     }
 
     /// How many requests of one queue are in flight.
@@ -189,7 +195,7 @@ final class QueueWorker: IOTarget {
     }
 
     private func stopQueues() {
-        for queue in queues { queue?.stop() }
+        for index in queues.indices { disable(index) }
     }
 
     /// Leaves the queues, which are at rest, to another device as they are, and its doorbells.
@@ -225,6 +231,7 @@ final class QueueWorker: IOTarget {
     func pause(_ done: @escaping () -> Void) {
         isPaused = true
         holdQueues(true)
+        if isActive { device.pause() }
         afterRest(done)
     }
 
@@ -233,6 +240,7 @@ final class QueueWorker: IOTarget {
         guard isPaused else { return }
         isPaused = false
         holdQueues(false)
+        if isActive, !isBroken, !isStopping { device.resume() }
         for queue in queues { if let queue { kick(queue.index) } }
     }
 

@@ -57,6 +57,16 @@ open class VirtioDevice: IOTarget {
     /// survive a pause unharmed, do not count.
     open var isIdle: Bool { operationsInFlight == 0 }
 
+    /// The machine is being paused: whoever serves queues in this process's place must stop, and `isIdle` tells when
+    /// that is done. This process's own queues are looked after.
+    open func pause() {}
+
+    /// The machine goes on after a pause.
+    open func resume() {}
+
+    /// A queue has stopped until the next reset, since the device failed or the driver gave up.
+    open func queueStopped(_ index: Int) {}
+
     /// The device is about to be reset or removed: cancel what might never end by itself, such as timers, polls and
     /// receives. File transfers need no help, they end.
     open func cancelRequests() {}
@@ -72,6 +82,10 @@ open class VirtioDevice: IOTarget {
 
     /// Whether this process serves the queue. If not, its doorbell is left to whoever does, such as vhost.
     open func servesQueue(_ index: Int) -> Bool { true }
+
+    /// Whether somebody else raises the device's interrupt: the driver is then told with each interrupt to look for
+    /// used buffers.
+    open var interruptsDirectly: Bool { false }
 
     public final override func complete(tag: UInt32, result: Int32) {
         completed(tag: tag, result: result)

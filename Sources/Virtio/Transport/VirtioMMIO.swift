@@ -243,6 +243,15 @@ package final class VirtioMMIO {
         interruptCause.subtract(InterruptCause(rawValue: causes))
     }
 
+    /// What the driver reads as the interrupt's cause.
+    ///
+    /// One that somebody else raised says nothing here, so such a device always tells of used buffers: the driver looks
+    /// at all queues then, which is right for an interrupt of the other cause too.
+    var visibleInterruptCause: InterruptCause {
+        device.interruptsDirectly && status.contains(.driverOK)
+            ? interruptCause.union(.usedBuffer) : interruptCause
+    }
+
     private func raise(_ cause: InterruptCause) {
         guard status.contains(.driverOK) else { return }
         interruptCause.insert(cause)
@@ -254,6 +263,8 @@ extension VirtioMMIO: VirtioTransport {
     func usedBuffers(inQueues queues: UInt64) {
         raise(.usedBuffer)
     }
+
+    func interrupt(ofQueue index: Int) -> Int32? { interrupt.descriptor }
 
     func configurationChanged() {
         configGeneration &+= 1

@@ -1,0 +1,90 @@
+package import EventLoop
+package import Host
+package import Memory
+
+/// Virtqueues that the kernel serves: it takes requests when their doorbell rings and raises the interrupt itself;
+/// this process has no part in either.
+///
+/// While it is stopped the rings keep their places in the kernel, so that it goes on where it was.
+package final class KernelVhost {
+    /// What the kernel does with the requests.
+    package enum Service: Sendable {
+        /// vhost-net: ring 0 receives from this tap, ring 1 sends to it.
+        case network(tap: Int32)
+        /// vhost-vsock.
+        case socket
+    }
+
+    /// The virtio features that the kernel serves, among others of its own.
+    package let features: UInt64
+    /// Whether the kernel may touch guest memory.
+    package private(set) var isRunning = false
+    private let file: VhostFile
+    private let service: Service
+    private let errors: EventFD
+    private var rings: [Vring] = []
+
+    /// Takes `file`, whose owner this process is.
+    package init(_ file: consuming VhostFile, _ service: Service) throws(VhostError) {
+        do {
+            errors = try EventFD()
+        } catch {
+            throw VhostError(request: "eventfd", reason: error)
+        }
+        features = try file.features()
+        self.file = file
+        self.service = service
+    }
+
+    /// The eventfd that the kernel signals when the driver broke a ring.
+    package var errorEvent: Int32 { errors.rawValue }
+
+    /// Serves new rings from their beginning.
+    package func start(
+        _ rings: [Vring], features: UInt64, memory: GuestMemory, reactor: Reactor
+    ) throws(VhostError) {
+        try file.setFeatures(features & self.features)
+        try file.setMemory(memory.regions.map { .init(guestAddress: $0.start.rawValue, memory: $0.memory) })
+        for (index, ring) in zip(UInt32(0)..., rings) {
+            try file.setSize(ofRing: index, ring.size)
+            try file.setBase(ofRing: index, 0)
+            try file.setParts(
+                ofRing: index, descriptors: ring.descriptors, available: ring.available, used: ring.used)
+            try file.setError(ofRing: index, errors.rawValue)
+            try file.setCall(ofRing: index, ring.call)
+            try file.setKick(ofRing: index, ring.kick)
+        }
+        self.rings = rings
+        try resume(reactor)
+    }
+
+    /// Goes on with the rings of the last start.
+    package func resume(_ reactor: Reactor) throws(VhostError) {
+        guard !isRunning else { return }
+        isRunning = true
+        try serve(true)
+        // Notifications that came when nobody listened are lost.
+        for ring in rings { reactor.signal(ring.kick) }
+    }
+
+    /// Takes no more requests; when it returns the kernel has left guest memory alone.
+    package func stop() {
+        guard isRunning else { return }
+        isRunning = false
+        do {
+            try serve(false)
+        } catch {
+            Log.error("vhost", "the kernel does not stop: \(error)")
+        }
+    }
+
+    private func serve(_ isServed: Bool) throws(VhostError) {
+        switch service {
+        case .network(let tap):
+            for index in rings.indices {
+                try file.setNetBackend(ofRing: UInt32(truncatingIfNeeded: index), isServed ? tap : nil)
+            }
+        case .socket: try file.setRunning(isServed)
+        }
+    }
+}
