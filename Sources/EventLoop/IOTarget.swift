@@ -18,6 +18,13 @@ open class IOTarget {
     ///   - result: the operation's result, or an `errno` value below zero.
     open func complete(tag: UInt32, result: Int32) {}
 
+    /// What an operation watches has happened once more, and the operation goes on.
+    ///
+    /// - Parameters:
+    ///   - tag: what `submit` was given.
+    ///   - result: the operation's result.
+    open func noticed(tag: UInt32, result: Int32) {}
+
     /// Runs once at the end of a turn in which `Reactor.schedule` named this target.
     open func endOfTurn() {}
 

@@ -135,6 +135,14 @@ package struct Operation {
         return operation
     }
 
+    /// Completes each time the file becomes ready for one of `events`, and at once if it is, until it is cancelled or the
+    /// kernel ends it: `IOTarget.noticed` hears of it, and `complete` of the end.
+    package static func watch(_ file: IOFile, _ events: Int16) -> Operation {
+        var operation = poll(file, events)
+        operation.length = UInt32(IORING_POLL_ADD_MULTI)
+        return operation
+    }
+
     /// Accepts one connection; the result is its descriptor, closed on exec.
     package static func accept(_ listener: IOFile) -> Operation {
         var operation = Operation(IORING_OP_ACCEPT, listener)
@@ -166,6 +174,43 @@ package struct Operation {
         return operation
     }
 
+    /// Receives what has arrived into the first `count` segments of a message; `EAGAIN` if nothing
+    /// has.
+    package static func receiveNow(
+        _ socket: IOFile, _ vectors: MessageVectors, _ message: Int, count: Int
+    ) -> Operation {
+        var operation = Operation(IORING_OP_RECVMSG, socket)
+        operation.address = UInt64(vectors.address(of: message, count: count))
+        operation.length = 1
+        operation.detail = UInt32(MSG_DONTWAIT)
+        return operation
+    }
+
+    /// Sends what fits now of the first `count` segments of a message; `EAGAIN` if nothing does.
+    package static func sendNow(
+        _ socket: IOFile, _ vectors: MessageVectors, _ message: Int, count: Int
+    ) -> Operation {
+        var operation = Operation(IORING_OP_SENDMSG, socket)
+        operation.address = UInt64(vectors.address(of: message, count: count))
+        operation.length = 1
+        operation.detail = UInt32(MSG_DONTWAIT | MSG_NOSIGNAL)
+        return operation
+    }
+
+    /// Receives what has arrived, or with `peeking` a copy of it; `EAGAIN` if nothing has.
+    package static func receiveNow(_ socket: IOFile, _ slice: HostSlice, peeking: Bool = false) -> Operation {
+        var operation = receive(socket, slice)
+        operation.detail = UInt32(MSG_DONTWAIT | (peeking ? MSG_PEEK : 0))
+        return operation
+    }
+
+    /// Sends what fits now of `slice`; `EAGAIN` if nothing does.
+    package static func sendNow(_ socket: IOFile, _ slice: HostSlice) -> Operation {
+        var operation = send(socket, slice)
+        operation.detail |= UInt32(MSG_DONTWAIT)
+        return operation
+    }
+
     /// Completes with `ETIME` when the monotonic clock reaches `deadline`, in nanoseconds.
     package static func timeout(at deadline: UInt64) -> Operation {
         var operation = Operation(IORING_OP_TIMEOUT)
@@ -192,7 +237,7 @@ package struct Operation {
     /// What the restriction of a ring lets through: every operation made here, and nothing else.
     static let allOpcodes: [io_uring_op] = [
         IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
-        IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_RECVMSG, IORING_OP_TIMEOUT,
-        IORING_OP_ASYNC_CANCEL, IORING_OP_MADVISE,
+        IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_RECVMSG, IORING_OP_SENDMSG,
+        IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL, IORING_OP_MADVISE,
     ]
 }

@@ -64,14 +64,27 @@ struct OperationSlots: ~Copyable {
         return unsafe (slot + Self.deadlineOffset).assumingMemoryBound(to: __kernel_timespec.self)
     }
 
-    /// Gives back the slot of a completed operation; nil if it is not waited for.
-    mutating func release(_ userData: UInt64) -> (target: IOTarget, tag: UInt32)? {
+    /// Who waits for an operation that goes on; nil if nobody does.
+    func find(_ userData: UInt64) -> (target: IOTarget, tag: UInt32)? {
+        guard let (index, held) = unsafe lookUp(userData) else { return nil }
+        return unsafe (held.takeUnretainedValue(), slots[Int(index)].tag)
+    }
+
+    @inline(__always)
+    private func lookUp(_ userData: UInt64) -> (index: Int32, held: Unmanaged<IOTarget>)? {
         let index = Int32(truncatingIfNeeded: userData & 0xffff_ffff) &- 1
         guard index >= 0, index < fresh else { return nil }
         let slot = unsafe slots + Int(index)
         guard unsafe slot.pointee.generation == UInt32(truncatingIfNeeded: userData >> 32),
             let held = unsafe slot.pointee.target
         else { return nil }
+        return unsafe (index, held)
+    }
+
+    /// Gives back the slot of a completed operation; nil if it is not waited for.
+    mutating func release(_ userData: UInt64) -> (target: IOTarget, tag: UInt32)? {
+        guard let (index, held) = unsafe lookUp(userData) else { return nil }
+        let slot = unsafe slots + Int(index)
         let target = unsafe held.takeUnretainedValue()
         let tag = unsafe slot.pointee.tag
         unsafe slot.pointee.target = nil

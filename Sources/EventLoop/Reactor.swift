@@ -206,6 +206,12 @@ package final class Reactor {
     }
 
     private func deliver(_ completion: Ring.Completion) {
+        if completion.hasMore {
+            if let (target, tag) = slots.find(completion.userData), !target.isRetiring {
+                target.noticed(tag: tag, result: completion.result)
+            }
+            return
+        }
         guard let (target, tag) = slots.release(completion.userData) else { return }
         if target === wakeTarget {
             if tag == 0 { listenForWakeUps() }

@@ -129,6 +129,9 @@ struct Ring: ~Copyable {
         let userData: UInt64
         let result: Int32
         let flags: UInt32
+
+        /// The operation goes on, and will complete again.
+        var hasMore: Bool { flags & UInt32(IORING_CQE_F_MORE) != 0 }
     }
 
     /// Takes the oldest completion, if there is one.

@@ -62,6 +62,26 @@ package enum Socket {
         return socket
     }
 
+    /// Connects to a Unix socket without waiting; the socket never blocks.
+    ///
+    /// - Throws: `EAGAIN` while the listener's backlog is full, `ECONNREFUSED` or `ENOENT` if nobody listens there.
+    package static func connectNow(unix path: String) throws(Errno) -> FileDescriptor {
+        var address = try unixAddress(path)
+        let socket = FileDescriptor(
+            owning: try checked {
+                Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue) | cloexec, 0)
+            })
+        let descriptor = socket.rawValue
+        _ = try checked {
+            unsafe withUnsafePointer(to: &address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+        }
+        return socket
+    }
+
     /// Whether some process listens on the Unix socket at `path`; never blocks.
     package static func isListening(unix path: String) throws(Errno) -> Bool {
         var address = try unixAddress(path)
@@ -131,9 +151,14 @@ package enum Socket {
 
     /// Ends one or both directions of a connection.
     package static func shutDown(_ socket: borrowing FileDescriptor, reading: Bool, writing: Bool) {
+        shutDown(socket.rawValue, reading: reading, writing: writing)
+    }
+
+    /// Ends one or both directions of the connection whose descriptor has this number.
+    package static func shutDown(_ socket: Int32, reading: Bool, writing: Bool) {
         let how = reading ? (writing ? SHUT_RDWR : SHUT_RD) : SHUT_WR
         guard reading || writing else { return }
-        shutdown(socket.rawValue, Int32(how))
+        shutdown(socket, Int32(how))
     }
 
     private static let cloexec = Int32(SOCK_CLOEXEC.rawValue)

@@ -7,7 +7,9 @@ struct ListeningSocket: ~Copyable {
     let file: SocketFile?
 
     /// Listens at `path`. A socket that nobody listens on any more is replaced; any other file is left alone.
-    static func unix(_ path: String, id: String) throws(ChardevError) -> ListeningSocket {
+    static func unix(
+        _ path: String, id: String, backlog: Int32 = 16
+    ) throws(ChardevError) -> ListeningSocket {
         if let status = try? FileStatus(at: path, followLinks: false) {
             guard status.kind == .socket else {
                 throw failure(id, path, "a file that is no socket is there; remove it or give another path")
@@ -22,7 +24,7 @@ struct ListeningSocket: ~Copyable {
             }
         }
         do throws(Errno) {
-            let socket = try Socket.listen(unix: path)
+            let socket = try Socket.listen(unix: path, backlog: backlog)
             return ListeningSocket(socket: socket, file: try SocketFile(path))
         } catch {
             throw failure(id, path, error.description)

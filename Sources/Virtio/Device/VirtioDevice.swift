@@ -53,6 +53,9 @@ open class VirtioDevice: IOTarget {
     /// An operation that the device submitted for itself has ended; the arguments are those of `IOTarget.complete`.
     open func completed(tag: UInt32, result: Int32) {}
 
+    /// What an operation of the device watches has happened once more; the arguments are those of `IOTarget.noticed`.
+    open func progressed(tag: UInt32, result: Int32) {}
+
     /// Whether nothing that touches guest memory is under way. Requests that only wait for the outside world, and
     /// survive a pause unharmed, do not count.
     open var isIdle: Bool { operationsInFlight == 0 }
@@ -89,6 +92,11 @@ open class VirtioDevice: IOTarget {
 
     public final override func complete(tag: UInt32, result: Int32) {
         completed(tag: tag, result: result)
+        worker?.scheduleTurn()
+    }
+
+    public final override func noticed(tag: UInt32, result: Int32) {
+        progressed(tag: tag, result: result)
         worker?.scheduleTurn()
     }
 }
