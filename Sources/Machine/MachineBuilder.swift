@@ -18,6 +18,7 @@ final class MachineBuilder {
     private let home: DeviceHome
     private let relay = ActionRelay()
     private var chardevs: Chardevs?
+    private var devices: [any MachineDevice] = []
 
     /// - Parameter filters: for the system calls of the threads made here.
     init(_ options: LaunchOptions, reactor: Reactor, filters: ThreadFilters?) {
@@ -32,6 +33,7 @@ final class MachineBuilder {
         do {
             return try assemble()
         } catch {
+            for device in devices { device.finish() }
             chardevs?.finish(within: 0)
             throw error
         }
@@ -46,7 +48,7 @@ final class MachineBuilder {
         let slots = try slots(plan, files)
         let chardevs = try Chardevs(options, reactor: reactor)
         self.chardevs = chardevs
-        let devices = try DeviceOpener(options: options, chardevs: chardevs).open()
+        devices = try DeviceOpener(options: options, chardevs: chardevs).open()
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
         var iothreads: [IOThread] = []

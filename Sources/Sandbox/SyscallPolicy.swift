@@ -14,8 +14,9 @@ package enum ThreadRole: String, CaseIterable, Sendable {
 /// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
 /// call can do. All others end the process.
 ///
-/// No thread is started, no file opened, no program run, no socket made and no memory made executable by then: what a
-/// reactor does with files and sockets goes through its ring, which has restrictions of its own.
+/// No thread is started, no file opened, no program run and no memory made executable by then: what a reactor does with
+/// files and sockets goes through its ring, which has restrictions of its own. The one kind of socket made is a Unix
+/// stream, which is why that does not go through the ring: a ring could not tell it from others.
 package enum SyscallPolicy {
     /// The role's calls; those that are made most often come first.
     package static func calls(of role: ThreadRole) -> [AllowedCall] {
@@ -84,6 +85,9 @@ package enum SyscallPolicy {
             // A client of the serial port has its socket twice; images are locked when the machine runs.
             allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK)),
             allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
+            // A guest's connection to a program of the host, and the end of one of its directions.
+            allow("socket", family(AF_UNIX), kind(SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC), ipProtocol(0)),
+            allow("connect"), allow("shutdown"),
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
             // Going on after a pause: each guest clock is told.
             allow("newfstatat"), allow("unlink"),
@@ -140,6 +144,14 @@ private func command(_ numbers: Int32...) -> ArgumentCheck { oneOf(argument: 1, 
 private func level(_ number: Int) -> ArgumentCheck { .oneOf(argument: 1, [UInt32(number)]) }
 
 private func option(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
+
+private func family(_ number: Int32) -> ArgumentCheck { oneOf(argument: 0, [number]) }
+
+private func kind(_ parts: __socket_type...) -> ArgumentCheck {
+    .oneOf(argument: 1, [parts.reduce(0) { $0 | $1.rawValue }])
+}
+
+private func ipProtocol(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 2, [number]) }
 
 private func advice(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
 

@@ -15,6 +15,8 @@ protocol MachineDevice: AnyObject {
     ///
     /// - Throws: why it must not.
     func prepareToRun() throws(MachineError)
+    /// The machine has ended, or could not be started: leaves the host as it was found.
+    func finish()
 }
 
 /// Makes a device on the reactor that calls it.
@@ -24,6 +26,8 @@ extension MachineDevice {
     var iothread: String? { nil }
 
     func prepareToRun() throws(MachineError) {}
+
+    func finish() {}
 }
 
 /// Opens what the devices of the command line need of the host, in the order of the command line.

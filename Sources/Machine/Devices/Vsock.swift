@@ -3,9 +3,7 @@ import Options
 extension DeviceOpener {
     /// A socket device: served by apus if it has a `socket`, and else by the kernel.
     func openVsock(_ spec: VsockDeviceSpec) throws(MachineError) -> any MachineDevice {
-        guard spec.socket == nil else {
-            throw MachineError("-device vhost-vsock-device", "socket= is not supported yet")
-        }
-        return try VhostVsock(spec)
+        guard let path = spec.socket else { return try VhostVsock(spec) }
+        return try HybridVsock(spec, path: path)
     }
 }

@@ -206,6 +206,7 @@ final class Machine {
     /// Leaves the host as it was found, when the start has failed.
     func abandon() {
         server?.abandon()
+        for device in parts.devices { device.finish() }
         parts.chardevs.finish(within: 0)
     }
 
@@ -213,6 +214,7 @@ final class Machine {
     func finish() -> Int32 {
         parts.processors.join()
         parts.board.finish()
+        for device in parts.devices { device.finish() }
         parts.chardevs.finish(within: Self.farewell)
         for iothread in parts.iothreads { iothread.stop() }
         return endCause?.status ?? 0
