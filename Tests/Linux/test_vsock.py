@@ -129,7 +129,7 @@ def beside_others(guest, work, path):
         assert "another process listens" in other.errors and path in other.errors, other.errors
     own = f"{work}/other.sock"
     with Monitor(work, *boot, "-device", f"virtio-vsock-device,guest-cid=3,socket={own}", serial=None) as other:
-        assert other.qmp.execute("query-status")["status"] == "prelaunch"
+        assert not other.qmp.execute("query-status")["running"]
         assert os.path.exists(own)
         # A start that fails after the socket was made takes it away again.
         failing = ["-device", f"virtio-vsock-device,guest-cid=4,socket={work}/failed.sock"]

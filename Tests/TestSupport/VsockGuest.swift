@@ -120,7 +120,8 @@ package final class VsockGuest {
     package var eventQueue: DriverQueue { event }
 
     private func offerBuffer(_ index: Int) {
-        receive.setChain([DriverQueue.Buffer(buffers[index], UInt32(bufferSize), isWritable: true)], head: UInt16(index))
+        receive.setChain(
+            [DriverQueue.Buffer(buffers[index], UInt32(bufferSize), isWritable: true)], head: UInt16(index))
         receive.offer(UInt16(index))
     }
 

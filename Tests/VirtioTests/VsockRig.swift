@@ -135,7 +135,10 @@ final class HostProgram {
     @discardableResult
     func write(_ bytes: [UInt8]) -> Int {
         guard let number = socket?.rawValue else { return 0 }
-        return max(0, unsafe bytes.withUnsafeBytes { unsafe send(number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) })
+        let count = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe send(number, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        }
+        return max(0, count)
     }
 
     func shutDown(reading: Bool = false, writing: Bool = false) {

@@ -61,7 +61,8 @@ extension VsockDevice {
                 buffers.putBack(buffer)
                 break
             }
-            reads[message * messages.segments + count] = Read(buffer: Int32(buffer), bytes: Int32(clamping: added.bytes))
+            reads[message * messages.segments + count] = Read(
+                buffer: Int32(buffer), bytes: Int32(clamping: added.bytes))
             bytes += added.bytes
             segments = added.next
             count += 1

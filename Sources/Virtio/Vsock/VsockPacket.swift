@@ -64,8 +64,9 @@ struct VsockHeader: BitwiseCopyable, Equatable {
 extension VsockHeader {
     /// Takes a header from the front of a packet; nil if the packet is too short for one.
     init?(_ packet: SliceList) {
-        guard packet.byteCount >= Self.size, let source: UInt64 = packet.take(), let destination: UInt64 = packet.take(),
-            let sourcePort: UInt32 = packet.take(), let destinationPort: UInt32 = packet.take(),
+        guard packet.byteCount >= Self.size, let source: UInt64 = packet.take(),
+            let destination: UInt64 = packet.take(), let sourcePort: UInt32 = packet.take(),
+            let destinationPort: UInt32 = packet.take(),
             let length: UInt32 = packet.take(), let type: UInt16 = packet.take(), let operation: UInt16 = packet.take(),
             let flags: UInt32 = packet.take(), let bufferSize: UInt32 = packet.take(),
             let forwarded: UInt32 = packet.take()
