@@ -6,6 +6,7 @@ import Options
 
 /// The character backends of the machine. Each is opened once, whoever uses it, and closed at the machine's end.
 final class Chardevs {
+    private let reactor: Reactor
     private var opened: [Chardev] = []
     /// Sockets of the command line that others serve: QMP, and devices whose other half is a process of its own.
     private var others: [CharacterDeviceInfo] = []
@@ -14,8 +15,9 @@ final class Chardevs {
     ///
     /// - Throws: for the first that cannot be opened; none of them is left behind.
     init(_ options: LaunchOptions, reactor: Reactor) throws(MachineError) {
+        self.reactor = reactor
         if case .backend(let backend)? = options.serial {
-            try open(backend, id: SerialSpec.backendID, for: .console, reactor, place: "-serial")
+            try open(backend, id: SerialSpec.backendID, for: .console, place: "-serial")
         }
         let users = Self.users(options)
         for spec in options.chardevs {
@@ -26,7 +28,7 @@ final class Chardevs {
                 continue
             }
             if user == nil { Log.warn(spec.id, "no device uses this chardev") }
-            try open(spec.backend, id: spec.id, for: user, reactor, place: "-chardev id=\(spec.id)")
+            try open(spec.backend, id: spec.id, for: user, place: "-chardev id=\(spec.id)")
         }
     }
 
@@ -48,6 +50,9 @@ final class Chardevs {
         }
         for chardev in opened { chardev.close() }
         opened = []
+        // What is in flight keeps its file, and a listener its address, until it has been cancelled; that the process
+        // ends does it too, but later.
+        for _ in 0..<4 { reactor.turn(waiting: false) }
     }
 
     // MARK: Opening
@@ -79,7 +84,7 @@ final class Chardevs {
     }
 
     private func open(
-        _ backend: CharacterBackend, id: String, for user: User?, _ reactor: Reactor, place: String
+        _ backend: CharacterBackend, id: String, for user: User?, place: String
     ) throws(MachineError) {
         do {
             opened.append(try Self.chardev(backend, id: id, replays: user == .console, reactor))
