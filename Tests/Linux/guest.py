@@ -53,20 +53,20 @@ LAB_WORKAROUND = "noxsave" if os.environ.get("IN_LAB") else ""
 class Guest(Monitor):
     """An apus process with a Linux guest.
 
-    `append` is added to a command line that has a serial console; `disks` are paths, or whole values of -drive
+    `append` is added to a command line that has its console on the serial port, or on `console`; `disks` are paths, or whole values of -drive
     without `id`, the first of them /dev/vda, and where one is a pair, its second half are more keys of its -device;
     `kernel` is the name of an image, or a path; `options` are handed on.
     """
 
     def __init__(
-        self, work, *options, append="", kernel="vmlinuz", initrd="initramfs", machine="type=microvm",
+        self, work, *options, append="", console="ttyS0", kernel="vmlinuz", initrd="initramfs", machine="type=microvm",
         memory=256, cpus=1, disks=(), **more
     ):
         command = ["-machine", machine, "-m", memory, "-smp", cpus]
         command += ["-kernel", IMAGES / kernel]
         if initrd:
             command += ["-initrd", IMAGES / initrd]
-        command += ["-append", f"console=ttyS0 loglevel=5 panic=-1 {LAB_WORKAROUND} {append}".strip()]
+        command += ["-append", f"console={console} loglevel=5 panic=-1 {LAB_WORKAROUND} {append}".strip()]
         for index, disk in enumerate(disks):
             disk, keys = disk if isinstance(disk, tuple) else (disk, "")
             drive = str(disk) if "file=" in str(disk) else f"file={disk}"
