@@ -1,3 +1,6 @@
+package import Host
+package import Options
+
 /// What commands may ask of the machine. All of it is called on the main reactor's thread, and nothing blocks.
 package protocol MachineControl: AnyObject {
     var status: RunStatus { get }
@@ -31,6 +34,21 @@ package protocol MachineControl: AnyObject {
     func powerDown() throws(QMPError)
     /// Starts the machine anew.
     func reset() throws(QMPError)
+
+    /// Keeps a descriptor under a name, in place of the one that has it already.
+    func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError)
+    /// Closes a descriptor that was kept.
+    func closeDescriptor(_ name: String) throws(QMPError)
+    /// The numbers of the descriptors that are kept, by name.
+    var descriptorNumbers: [String: Int32] { get }
+    /// Opens an image for a disk.
+    func addDrive(_ spec: DriveSpec) throws(QMPError)
+    /// Closes an image that no disk uses.
+    func removeDrive(_ id: String) throws(QMPError)
+    /// Plugs a device into the slot, or the first free one, then completes `reply`.
+    func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply)
+    /// Unplugs the device, posts DEVICE_DELETED, then completes `reply`.
+    func removeDevice(_ id: String, _ reply: QMPReply)
 }
 
 /// Whether the machine runs, in the words of `query-status`.

@@ -45,7 +45,7 @@ final class MachineBuilder {
         var plan = BootPlan(
             commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
             apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus), hasSerial: options.serial != nil)
-        let slots = try slots(plan, files)
+        let places = try places(plan, files)
         let chardevs = try Chardevs(options, reactor: reactor)
         self.chardevs = chardevs
         devices = try DeviceOpener(options: options, chardevs: chardevs).open()
@@ -60,37 +60,73 @@ final class MachineBuilder {
             serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
         let surroundings = Surroundings(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
-        for (slot, device) in zip(slots, devices) { try surroundings.attach(device, slot: slot) }
-        plan.devices = slots.map(MicroVM.description(ofSlot:))
+        let slots = try attach(devices, surroundings, spare: places)
+        plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, initial, router, iothreads)
         try filter(iothreads)
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, devices: devices, chardevs: chardevs, processors: processors,
-                board: board, hypervisor: machine))
+                home: home, iothreads: iothreads, slots: slots, chardevs: chardevs, processors: processors,
+                board: board, memory: memory, router: router, hypervisor: machine))
         relay.machine = built
         return built
     }
 
-    /// The slots of the devices on the command line, if the guest can find them all.
-    private func slots(_ plan: BootPlan, _ files: borrowing BootFiles) throws(MachineError) -> Range<Int> {
+    /// How many places for devices the guest can find; throws an error if those of the command line are more.
+    private func places(_ plan: BootPlan, _ files: borrowing BootFiles) throws(MachineError) -> Places {
         let count = options.devices.count { $0.hasTransport }
-        guard count > MicroVM.slotsWithoutACPI else { return 0..<count }
         let usesACPI: Bool
         do throws(BootError) {
             usesACPI = try plan.usesACPI(files.kernel)
         } catch {
             throw MachineError(error)
         }
-        guard usesACPI else {
+        guard usesACPI || count <= MicroVM.slotsWithoutACPI else {
             throw MachineError(
                 "-device",
                 "there are \(count) devices on MMIO; without ACPI the guest has interrupt lines for "
                     + "\(MicroVM.slotsWithoutACPI)")
         }
-        return 0..<count
+        // A guest without ACPI is StratoVirt's or Kata's, whose clients plug disks in without saying so before.
+        return Places(
+            count: usesACPI ? MicroVM.slots : MicroVM.slotsWithoutACPI,
+            hasSpare: options.machine.hotPlug ?? !usesACPI)
+    }
+
+    private struct Places {
+        let count: Int
+        /// Whether some are kept for devices that are plugged in later.
+        let hasSpare: Bool
+    }
+
+    /// Attaches the devices of the command line, and keeps spare places behind them.
+    private func attach(
+        _ devices: [any MachineDevice], _ surroundings: Surroundings, spare places: Places
+    ) throws(MachineError) -> SlotTable {
+        let table = SlotTable()
+        let main = Residence(home)
+        for (number, device) in devices.enumerated() {
+            let shape = try surroundings.attach(
+                id: device.id, iothread: device.iothread, slot: number, device.maker)
+            let iothread = surroundings.iothreads.first { $0.id == device.iothread }
+            table.append(
+                SlotTable.Slot(
+                    number: number, kind: device is Disk ? .disk : .fixed, device: device,
+                    residence: iothread.map { Residence($0, main: reactor) } ?? main, shape: shape))
+        }
+        guard places.hasSpare else { return table }
+        let missing = max(0, MicroVM.pluggableDisks - table.slots(of: .disk).count)
+        for _ in 0..<min(missing, max(0, places.count - table.slots.count)) {
+            let number = table.slots.count
+            let id = "slot \(number)"
+            let shape = try surroundings.attach(
+                id: id, iothread: nil, slot: number, Machine.placeholder(.disk, id, nil))
+            table.append(
+                SlotTable.Slot(number: number, kind: .disk, device: nil, residence: main, shape: shape))
+        }
+        return table
     }
 
     private func makeMachine(_ memory: GuestMemory) throws(MachineError) -> VirtualMachine {

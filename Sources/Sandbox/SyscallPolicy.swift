@@ -14,9 +14,10 @@ package enum ThreadRole: String, CaseIterable, Sendable {
 /// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
 /// call can do. All others end the process.
 ///
-/// No thread is started, no file opened, no program run and no memory made executable by then: what a reactor does with
-/// files and sockets goes through its ring, which has restrictions of its own. The one kind of socket made is a Unix
-/// stream, which is why that does not go through the ring: a ring could not tell it from others.
+/// No thread is started, no program run and no memory made executable by then, and a file is opened only for a disk that
+/// is plugged in: what a reactor does with files and sockets goes through its ring, which has restrictions of its own.
+/// The one kind of socket made is a Unix stream, which is why that does not go through the ring: a ring could not tell
+/// it from others.
 package enum SyscallPolicy {
     /// The role's calls; those that are made most often come first.
     package static func calls(of role: ThreadRole) -> [AllowedCall] {
@@ -62,6 +63,8 @@ package enum SyscallPolicy {
         ] + heap + [
             allow("munmap"),
             allow("close"),
+            // The doorbells of a device that is plugged in.
+            allow("eventfd2"),
             allow("ioctl", requests(vhost)),
             allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
         ]
@@ -83,7 +86,7 @@ package enum SyscallPolicy {
             // Kicking a vCPU's thread: only a thread of this process, only with this signal.
             allow("getpid"), allow("rt_sigprocmask"), allow("tgkill", ownProcess, kick),
             // A client of the serial port has its socket twice; images are locked when the machine runs.
-            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK)),
+            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK, F_GETFL, F_SETFL)),
             allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
             // A guest's connection to a program of the host, and the end of one of its directions.
             allow("socket", family(AF_UNIX), kind(SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC), ipProtocol(0)),
@@ -91,6 +94,8 @@ package enum SyscallPolicy {
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
             // Going on after a pause: each guest clock is told.
             allow("newfstatat"), allow("unlink"),
+            // The image and the doorbells of a disk that is plugged in.
+            allow("openat", .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))), allow("statx"), allow("eventfd2"),
             // The C library asks for a terminal's mode when it sets one.
             allow(
                 "ioctl",

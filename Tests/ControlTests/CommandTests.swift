@@ -36,7 +36,7 @@ import Testing
             "query-events",
             #"""
             [{"name":"SHUTDOWN"},{"name":"RESET"},{"name":"STOP"},{"name":"RESUME"},{"name":"POWERDOWN"},\#
-            {"name":"BALLOON_CHANGED"}]
+            {"name":"BALLOON_CHANGED"},{"name":"DEVICE_DELETED"}]
             """#
         ),
         (

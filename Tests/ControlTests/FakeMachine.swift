@@ -1,3 +1,6 @@
+import Host
+import Options
+
 @testable import Control
 
 /// A machine that notes what it is asked and answers as told.
@@ -37,6 +40,30 @@ final class FakeMachine: MachineControl {
     func quit() { calls.append("quit") }
     func powerDown() throws(QMPError) { try simple("system_powerdown") }
     func reset() throws(QMPError) { try simple("system_reset") }
+
+    var drives: [DriveSpec] = []
+    var devices: [(spec: DeviceSpec, slot: Int?)] = []
+    var descriptorNumbers: [String: Int32] = [:]
+
+    func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError) {
+        try simple("getfd \(name)")
+        descriptorNumbers[name] = file.rawValue
+    }
+
+    func closeDescriptor(_ name: String) throws(QMPError) { try simple("closefd \(name)") }
+
+    func addDrive(_ spec: DriveSpec) throws(QMPError) {
+        try simple("blockdev-add \(spec.id)")
+        drives.append(spec)
+    }
+
+    func removeDrive(_ id: String) throws(QMPError) { try simple("blockdev-del \(id)") }
+
+    func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply) {
+        answer("device_add \(spec.id ?? "")", reply) { self.devices.append((spec, slot)) }
+    }
+
+    func removeDevice(_ id: String, _ reply: QMPReply) { answer("device_del \(id)", reply) {} }
 
     private func simple(_ call: String) throws(QMPError) {
         calls.append(call)

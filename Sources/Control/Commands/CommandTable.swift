@@ -18,5 +18,5 @@ package struct CommandTable: Sendable {
     /// Every command that a machine answers.
     package static let standard = CommandTable(
         Command.protocolCommands + Command.lifecycle + Command.machineQueries + Command.blockQueries
-            + Command.balloon + Command.compatibility)
+            + Command.balloon + Command.plugging + Command.compatibility)
 }

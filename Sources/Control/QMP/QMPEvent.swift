@@ -8,6 +8,7 @@ package struct QMPEvent: Equatable, Sendable {
         case resume = "RESUME"
         case powerdown = "POWERDOWN"
         case balloonChanged = "BALLOON_CHANGED"
+        case deviceDeleted = "DEVICE_DELETED"
 
         /// The shortest time between two of them, in nanoseconds, as QEMU has it: of those that come sooner the last is
         /// posted when it is over. 0 for events that are posted at once.
@@ -52,6 +53,11 @@ package struct QMPEvent: Equatable, Sendable {
     /// The guest makes do with another amount of memory, in bytes.
     package static func balloonChanged(actual: UInt64) -> QMPEvent {
         QMPEvent(name: .balloonChanged, data: ["actual": JSONValue(actual)])
+    }
+
+    /// A device has been unplugged; its id stands for its path too, as on StratoVirt's light machine.
+    package static func deviceDeleted(_ id: String) -> QMPEvent {
+        QMPEvent(name: .deviceDeleted, data: ["device": .string(id), "path": .string(id)])
     }
 
     /// The event as sent, without the line's end.

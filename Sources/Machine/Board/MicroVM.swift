@@ -13,6 +13,9 @@ enum MicroVM {
     /// How many of those a guest without ACPI has: the MP table ends with line 15, the last of ISA.
     static let slotsWithoutACPI = 11
 
+    /// How many disks a client can count on plugging in, those of the command line among them.
+    static let pluggableDisks = 4
+
     /// COM1, and the interrupt lines of the board's own devices.
     static let serialPort: UInt64 = 0x3f8
     static let serialLine: UInt32 = 4

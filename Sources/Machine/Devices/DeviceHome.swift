@@ -9,13 +9,16 @@ final class DeviceHome {
     let reactor: Reactor
     let bus: Bus
     private var transports: [Int: VirtioMMIO] = [:]
+    private var prepared: [Int: VirtioMMIO] = [:]
 
-    /// What KVM needs to know of a device.
+    /// What the machine needs to know of a device.
     struct Connection: Sendable {
         /// The eventfd of its interrupt.
         let interrupt: Int32
         /// The eventfd of each queue's doorbell.
         let doorbells: [Int32]
+        /// The queues that a driver may have set up; whatever takes the device's place has to serve them.
+        let shape: QueueShape
     }
 
     /// - Parameter onAction: decides about what devices ask for.
@@ -24,25 +27,51 @@ final class DeviceHome {
         bus = Bus(onAction: onAction)
     }
 
-    /// Gives a device the registers of `slot`.
-    func attach(
-        _ device: VirtioDevice, id: String, slot: Int, memory: GuestMemory
+    /// Makes a device with registers that are not yet on the bus.
+    func prepare(
+        _ make: DeviceMaker, id: String, slot: Int, memory: GuestMemory
     ) throws(MachineError) -> Connection {
+        let device = try make(reactor)
         do {
             let interrupt = try InterruptLine(reactor)
             let transport = try VirtioMMIO(device, memory: memory, reactor: reactor, interrupt: interrupt)
-            let address = UInt64(MicroVM.address(ofSlot: slot))
-            guard bus.attach(transport, .memory, at: address, count: UInt64(MicroVM.slotSize)) else {
-                throw MachineError(id, "slot \(slot) is occupied")
-            }
-            transports[slot] = transport
-            return Connection(interrupt: interrupt.descriptor, doorbells: transport.doorbells)
-        } catch let error as MachineError {
-            throw error
+            prepared[slot] = transport
+            return Connection(
+                interrupt: interrupt.descriptor, doorbells: transport.doorbells, shape: device.shape)
         } catch {
             throw MachineError(id, "cannot make its eventfds: \(error)")
         }
     }
+
+    /// Gives up what was prepared for the slot.
+    func discardPrepared(_ slot: Int) {
+        prepared.removeValue(forKey: slot)?.retire {}
+    }
+
+    /// Puts what was prepared for the slot on the bus, to go on for the driver that another device has left, if any.
+    func enter(_ slot: Int, for driver: DriverState? = nil, isPaused: Bool = false) {
+        guard let transport = prepared.removeValue(forKey: slot) else { return }
+        if isPaused { transport.pause {} }
+        if let driver { transport.adopt(driver) }
+        let address = UInt64(MicroVM.address(ofSlot: slot))
+        // Never refused: each slot has one device at a time, and slots do not overlap.
+        _ = bus.attach(transport, .memory, at: address, count: UInt64(MicroVM.slotSize))
+        transports[slot] = transport
+    }
+
+    /// Ends the slot's device when its requests have ended, and answers with the driver that it leaves.
+    func leave(_ slot: Int, _ done: @escaping (DriverState?) -> Void) {
+        guard let transport = transports[slot] else { return done(nil) }
+        transport.pause { [self] in
+            bus.detach(transport)
+            transports[slot] = nil
+            let driver = transport.handOver()
+            transport.retire { done(driver) }
+        }
+    }
+
+    /// The device in the slot, if it lives here.
+    func device(inSlot slot: Int) -> VirtioDevice? { transports[slot]?.device }
 
     /// Lets no device begin anything new, and calls `done` when nothing is in flight any more.
     func pause(_ done: @escaping () -> Void) {

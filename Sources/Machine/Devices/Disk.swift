@@ -5,38 +5,61 @@ import Host
 import Options
 import Virtio
 
-/// A disk of the machine. Its image belongs to the reactor that the device lives on.
-final class Disk: MachineDevice {
-    let drive: DriveSpec
-    let device: BlockDeviceSpec
+/// An image that is open, for one disk: `-drive` or `blockdev-add`.
+final class Drive {
+    let spec: DriveSpec
     /// The image's size in bytes when it was opened.
     let size: UInt64
-    private let image: RawImage
+    fileprivate let image: RawImage
     private var isLocked = false
 
     /// Opens the image.
-    init(_ drive: DriveSpec, _ device: BlockDeviceSpec) throws(MachineError) {
+    ///
+    /// - Parameter place: what errors call it.
+    init(_ spec: DriveSpec, _ place: String) throws(MachineError) {
         do {
-            image = try RawImage(path: drive.file, readOnly: drive.isReadOnly, direct: drive.isDirect)
+            image = try RawImage(path: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
         } catch {
-            throw MachineError("-drive id=\(drive.id)", "\(error)")
+            throw MachineError(place, "\(error)")
         }
-        self.drive = drive
-        self.device = device
+        self.spec = spec
         size = image.size
     }
 
-    var id: String { device.id ?? drive.id }
+    /// Whether both are the same file, and one of them writes it.
+    func conflicts(with other: Drive) -> Bool {
+        image.identity == other.image.identity && !(spec.isReadOnly && other.spec.isReadOnly)
+    }
+
+    /// Keeps other programs from opening the image in a way that conflicts.
+    func lock() throws(MachineError) {
+        guard !isLocked else { return }
+        do {
+            try image.lock()
+        } catch {
+            throw MachineError("-drive id=\(spec.id)", "\(error)")
+        }
+        isLocked = true
+    }
+}
+
+/// A disk of the machine. Its image belongs to the reactor that the device lives on.
+final class Disk: MachineDevice {
+    let drive: Drive
+    let device: BlockDeviceSpec
+    var leastShape: QueueShape?
+
+    init(_ drive: Drive, _ device: BlockDeviceSpec) {
+        self.drive = drive
+        self.device = device
+    }
+
+    var id: String { device.id ?? drive.spec.id }
 
     var iothread: String? { device.iothread }
 
-    /// Whether both are the same file, and one of them writes it.
-    func conflicts(with other: Disk) -> Bool {
-        image.identity == other.image.identity && !(drive.isReadOnly && other.drive.isReadOnly)
-    }
-
     var maker: DeviceMaker {
-        let image = Handover(image)
+        let image = Handover(drive.image)
         let (options, id) = (blockOptions, id)
         return { _ throws(MachineError) in
             guard let image = image.take() else { throw MachineError("-device id=\(id)", "is attached already") }
@@ -47,36 +70,27 @@ final class Disk: MachineDevice {
     private var blockOptions: BlockDevice.Options {
         var options = BlockDevice.Options()
         options.serial = device.serial ?? ""
-        options.queues = device.queues ?? 1
-        options.queueSize = UInt16(clamping: device.queueSize)
-        options.discards = drive.discards
+        options.queues = max(device.queues ?? 1, leastShape?.count ?? 1)
+        options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
+        options.discards = drive.spec.discards
         options.zeroDetection =
-            switch drive.zeroDetection {
+            switch drive.spec.zeroDetection {
             case .off: .off
             case .on: .keep
             case .unmap: .unmap
             }
-        options.iopsLimit = UInt32(clamping: drive.maximumIOPS ?? 0)
+        options.iopsLimit = UInt32(clamping: drive.spec.maximumIOPS ?? 0)
         return options
     }
 
     /// What QMP tells about it.
     var info: BlockDeviceInfo {
-        var info = BlockDeviceInfo(id: drive.id, deviceID: device.id ?? drive.id, file: drive.file, size: size)
-        info.isReadOnly = drive.isReadOnly
-        info.isDirect = drive.isDirect
-        info.iops = UInt64(drive.maximumIOPS ?? 0)
+        var info = BlockDeviceInfo(id: drive.spec.id, deviceID: id, file: drive.spec.file, size: drive.size)
+        info.isReadOnly = drive.spec.isReadOnly
+        info.isDirect = drive.spec.isDirect
+        info.iops = UInt64(drive.spec.maximumIOPS ?? 0)
         return info
     }
 
-    /// Keeps other programs from opening the image in a way that conflicts, from the first run on.
-    func prepareToRun() throws(MachineError) {
-        guard !isLocked else { return }
-        do {
-            try image.lock()
-        } catch {
-            throw MachineError("-drive id=\(drive.id)", "\(error)")
-        }
-        isLocked = true
-    }
+    func prepareToRun() throws(MachineError) { try drive.lock() }
 }

@@ -9,6 +9,8 @@ protocol MachineDevice: AnyObject {
     var id: String { get }
     /// The id of the iothread it lives on; nil for the main reactor.
     var iothread: String? { get }
+    /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.
+    var leastShape: QueueShape? { get set }
     /// Makes what serves the driver, on the reactor where it shall live; once.
     var maker: DeviceMaker { get }
     /// The machine is about to run, for the first time or again.
@@ -24,6 +26,12 @@ typealias DeviceMaker = @Sendable (Reactor) throws(MachineError) -> VirtioDevice
 
 extension MachineDevice {
     var iothread: String? { nil }
+
+    /// Nobody has been before a device that is never plugged in.
+    var leastShape: QueueShape? {
+        get { nil }
+        set {}
+    }
 
     func prepareToRun() throws(MachineError) {}
 
@@ -71,12 +79,12 @@ struct DeviceOpener {
         guard let drive = options.drive(spec.drive) else {
             throw MachineError("-device virtio-blk-device", "there is no -drive id=\(spec.drive)")
         }
-        let disk = try Disk(drive, spec)
-        if let other = others.lazy.compactMap({ $0 as? Disk }).first(where: { $0.conflicts(with: disk) }) {
+        let opened = try Drive(drive, "-drive id=\(drive.id)")
+        if let other = others.lazy.compactMap({ ($0 as? Disk)?.drive }).first(where: { $0.conflicts(with: opened) }) {
             throw MachineError(
                 "-drive id=\(drive.id)",
-                "'\(drive.file)' is also the image of -drive id=\(other.drive.id); use it once, or readonly=on in both")
+                "'\(drive.file)' is also the image of -drive id=\(other.spec.id); use it once, or readonly=on in both")
         }
-        return disk
+        return Disk(opened, spec)
     }
 }

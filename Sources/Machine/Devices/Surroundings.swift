@@ -14,22 +14,25 @@ struct Surroundings {
     let router: AccessRouter
 
     /// Makes what serves a device's driver on the reactor where it shall live, gives it the slot's registers there, and
-    /// connects its doorbells and its interrupt.
-    func attach(_ device: any MachineDevice, slot: Int) throws(MachineError) {
-        let (id, make) = (device.id, device.maker)
+    /// connects its doorbells and its interrupt; before the machine runs.
+    ///
+    /// - Returns: the queues that a driver may set up.
+    func attach(
+        id: String, iothread: String?, slot: Int, _ make: @escaping DeviceMaker
+    ) throws(MachineError) -> QueueShape {
         let connection: DeviceHome.Connection
         let owner: ReactorHandle
-        if let iothread = device.iothread {
+        if let iothread {
             guard let thread = iothreads.first(where: { $0.id == iothread }) else {
                 throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(iothread)")
             }
             owner = thread.handle
             connection = try thread.perform { [memory] home throws(MachineError) in
-                try home.attach(try make(home.reactor), id: id, slot: slot, memory: memory)
+                try Self.enter(home, make, id, slot, memory)
             }
         } else {
             owner = home.reactor.handle
-            connection = try home.attach(try make(home.reactor), id: id, slot: slot, memory: memory)
+            connection = try Self.enter(home, make, id, slot, memory)
         }
         do {
             try machine.connectInterrupt(connection.interrupt, line: MicroVM.line(ofSlot: slot))
@@ -41,5 +44,14 @@ struct Surroundings {
             throw MachineError("-device id=\(id)", "\(error)")
         }
         router.setOwner(ofSlot: slot, owner)
+        return connection.shape
+    }
+
+    private static func enter(
+        _ home: DeviceHome, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory
+    ) throws(MachineError) -> DeviceHome.Connection {
+        let connection = try home.prepare(make, id: id, slot: slot, memory: memory)
+        home.enter(slot)
+        return connection
     }
 }

@@ -33,9 +33,9 @@ extension Machine: MachineControl {
 
     var characterDevices: [CharacterDeviceInfo] { parts.chardevs.infos }
 
-    var blockDevices: [BlockDeviceInfo] { parts.devices.compactMap { ($0 as? Disk)?.info } }
+    var blockDevices: [BlockDeviceInfo] { parts.slots.devices.compactMap { ($0 as? Disk)?.info } }
 
-    private var balloon: Balloon? { parts.devices.lazy.compactMap { $0 as? Balloon }.first }
+    private var balloon: Balloon? { parts.slots.devices.lazy.compactMap { $0 as? Balloon }.first }
 
     func setBalloon(_ bytes: UInt64) throws(QMPError) {
         guard let balloon else { throw .noBalloon }

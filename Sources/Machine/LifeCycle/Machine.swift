@@ -22,19 +22,24 @@ final class Machine {
     let options: LaunchOptions
     let reactor: Reactor
     let parts: Parts
+    /// What takes longer than a turn, one after another.
+    let operations = OperationQueue()
+    /// What is there to be plugged in.
+    let backends = PlugBackends()
     private(set) var state = State.created
-    private var server: QMPServer?
+    private(set) var server: QMPServer?
     private var endCause: EndCause?
-    private var stopReplies: [QMPReply] = []
 
     /// What a machine is made of.
     struct Parts {
         let home: DeviceHome
         let iothreads: [IOThread]
-        let devices: [any MachineDevice]
+        let slots: SlotTable
         let chardevs: Chardevs
         let processors: Processors
         let board: BoardDevices
+        let memory: GuestMemory
+        let router: AccessRouter
         /// KVM's side of it, kept as long as anything uses it.
         let hypervisor: VirtualMachine
     }
@@ -44,7 +49,7 @@ final class Machine {
         self.reactor = reactor
         self.parts = parts
         parts.processors.onEnd = { [weak self] index, exit in self?.processorEnded(index, exit) }
-        for case let balloon as Balloon in parts.devices {
+        for case let balloon as Balloon in parts.slots.devices {
             balloon.onChange { [weak self, weak balloon] in
                 if let balloon { self?.post(.balloonChanged(actual: balloon.actual)) }
             }
@@ -67,7 +72,7 @@ final class Machine {
 
     /// Lets the vCPUs enter the guest, for the first time or after a pause.
     func run() throws(MachineError) {
-        for device in parts.devices { try device.prepareToRun() }
+        for device in parts.slots.devices { try device.prepareToRun() }
         state = .running
         parts.home.resume()
         for iothread in parts.iothreads {
@@ -78,29 +83,33 @@ final class Machine {
 
     /// Stops the vCPUs, then the devices, and answers when nothing moves any more.
     func pause(_ reply: QMPReply) {
-        switch state {
-        case .paused, .created:
-            server?.post(.stop)
-            reply.succeed()
-        case .ending:
-            reply.fail(QMPError("The machine is ending"))
-        case .pausing:
-            stopReplies.append(reply)
-        case .running:
-            stopReplies.append(reply)
-            state = .pausing
-            parts.processors.pause { [self] in
-                drainDevices { [self] in
-                    guard state == .pausing else { return }
-                    state = .paused
-                    Log.info("machine", "paused")
-                    server?.post(.stop)
-                    let replies = stopReplies
-                    stopReplies = []
-                    for reply in replies { reply.succeed() }
+        operations.add { [self] done in
+            switch state {
+            case .paused, .created:
+                server?.post(.stop)
+                reply.succeed()
+                done()
+            case .ending:
+                reply.fail(QMPError("The machine is ending"))
+                done()
+            case .running, .pausing:
+                state = .pausing
+                parts.processors.pause { [self] in
+                    drainDevices { [self] in
+                        notePaused(reply)
+                        done()
+                    }
                 }
             }
         }
+    }
+
+    private func notePaused(_ reply: QMPReply) {
+        guard state == .pausing else { return reply.fail(QMPError("The machine is ending")) }
+        state = .paused
+        Log.info("machine", "paused")
+        server?.post(.stop)
+        reply.succeed()
     }
 
     /// Calls `done` when no device of any reactor has work in flight.
@@ -120,24 +129,24 @@ final class Machine {
 
     /// Lets a paused machine go on.
     func resume(_ reply: QMPReply) {
-        switch state {
-        case .running:
-            server?.post(.resume)
-            reply.succeed()
-        case .pausing:
-            reply.fail(QMPError("The machine is just being paused"))
-        case .ending:
-            reply.fail(QMPError("The machine is ending"))
-        case .created, .paused:
-            do throws(MachineError) {
-                try run()
-            } catch {
-                reply.fail(QMPError("\(error)"))
-                return
+        operations.add { [self] done in
+            defer { done() }
+            switch state {
+            case .running:
+                server?.post(.resume)
+                reply.succeed()
+            case .ending, .pausing:
+                reply.fail(QMPError("The machine is ending"))
+            case .created, .paused:
+                do throws(MachineError) {
+                    try run()
+                } catch {
+                    return reply.fail(QMPError("\(error)"))
+                }
+                Log.info("machine", "running")
+                server?.post(.resume)
+                reply.succeed()
             }
-            Log.info("machine", "running")
-            server?.post(.resume)
-            reply.succeed()
         }
     }
 
@@ -172,8 +181,6 @@ final class Machine {
             Log.error("machine", cause.text)
         }
         for event in cause.events { server?.post(event) }
-        for reply in stopReplies { reply.fail(QMPError("The machine is ending")) }
-        stopReplies = []
         // The answer to the command that ends the machine goes out before the service closes.
         let countdown = Countdown(2) { [reactor] in reactor.stop() }
         parts.processors.stop { [self] in drainDevices { countdown.step() } }
@@ -206,7 +213,7 @@ final class Machine {
     /// Leaves the host as it was found, when the start has failed.
     func abandon() {
         server?.abandon()
-        for device in parts.devices { device.finish() }
+        for device in parts.slots.devices { device.finish() }
         parts.chardevs.finish(within: 0)
     }
 
@@ -214,7 +221,7 @@ final class Machine {
     func finish() -> Int32 {
         parts.processors.join()
         parts.board.finish()
-        for device in parts.devices { device.finish() }
+        for device in parts.slots.devices { device.finish() }
         parts.chardevs.finish(within: Self.farewell)
         for iothread in parts.iothreads { iothread.stop() }
         return endCause?.status ?? 0

@@ -14,12 +14,14 @@ package struct MachineSpec: Equatable, Sendable {
     /// The id of the `-object memory-backend-*` that is the guest's memory (`memory-backend`); nil for what `-m`,
     /// `-mem-path`, `-mem-prealloc` and the two keys above say.
     package let memoryBackend: String?
+    /// Whether the guest gets places for devices that are plugged in later (`hotplug`); nil if its kernel decides.
+    package let hotPlug: Bool?
     /// `accel=`, which `-accel` overrides.
     package let accelerator: AcceleratorSpec?
 
     /// What holds without `-machine`.
     package static let standard = MachineSpec(
-        board: .microvm, dumpsGuestCore: true, sharesMemory: false, memoryBackend: nil, accelerator: nil)
+        board: .microvm, dumpsGuestCore: true, sharesMemory: false, memoryBackend: nil, hotPlug: nil, accelerator: nil)
 }
 
 extension MachineSpec {
@@ -33,6 +35,8 @@ extension MachineSpec {
         )
         static let memoryBackend = OptionKey(
             "memory-backend", .identifier, "the -object memory-backend-* that is the guest's memory")
+        static let hotPlug = OptionKey(
+            "hotplug", .onOff, "spare places for device_add; on if not given and the guest has no ACPI")
         static let accel = OptionKey("accel", .accelerator, "as -accel, which wins if both are given")
         static let usb = OptionKey("usb", .usb, "off; a MicroVm has no USB")
     }
@@ -40,6 +44,7 @@ extension MachineSpec {
     static let keys = [
         Keys.type.description, Keys.dumpGuestCore.description, Keys.memShare.description,
         Keys.memoryBackend.description,
+        Keys.hotPlug.description,
         Keys.accel.description,
         Keys.usb.description,
     ]
@@ -56,7 +61,8 @@ extension MachineSpec {
         return MachineSpec(
             board: board, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
             sharesMemory: try reader.value(Keys.memShare),
-            memoryBackend: try reader.optional(Keys.memoryBackend), accelerator: try reader.optional(Keys.accel))
+            memoryBackend: try reader.optional(Keys.memoryBackend),
+            hotPlug: try reader.optional(Keys.hotPlug), accelerator: try reader.optional(Keys.accel))
     }
 }
 

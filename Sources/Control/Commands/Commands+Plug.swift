@@ -1,0 +1,114 @@
+import Options
+
+extension Command {
+    /// Commands that bring devices into the machine and take them out of it, and what they are made of.
+    static let plugging: [Command] = [
+        Command(
+            "blockdev-add", "Open an image for a disk; device_add makes the disk.",
+            arguments: [
+                Argument("node-name", .string), Argument("file", .object),
+            ], toleratesUnknown: true
+        ) { call in
+            outcome { () throws(QMPError) in
+                let pairs = try call.arguments.pairs
+                let spec = try decode { () throws(OptionError) in try QMPArguments.blockdevAdd(pairs) }
+                try call.machine.addDrive(spec)
+            }
+        },
+        Command("blockdev-del", "Close an image that no disk uses.", arguments: [Argument("node-name", .string)]) {
+            call in
+            outcome { () throws(QMPError) in
+                try call.machine.removeDrive(call.arguments.string("node-name") ?? "")
+            }
+        },
+        Command(
+            "device_add", "Plug in a disk or a network card.",
+            arguments: [
+                Argument("id", .string), Argument("driver", .string),
+            ], toleratesUnknown: true
+        ) { call in
+            do throws(QMPError) {
+                let pairs = try call.arguments.pairs
+                let (device, slot) = try decode { () throws(OptionError) in try QMPArguments.deviceAdd(pairs) }
+                call.machine.addDevice(device, slot: slot, call.reply)
+                return .later
+            } catch {
+                return .failed(error)
+            }
+        },
+        Command(
+            "device_del", "Unplug a disk or a network card; DEVICE_DELETED tells when it has gone.",
+            arguments: [Argument("id", .string)]
+        ) { call in
+            call.machine.removeDevice(call.arguments.string("id") ?? "", call.reply)
+            return .later
+        },
+        Command(
+            "getfd", "Keep the descriptor that came with this command under a name.",
+            arguments: [Argument("fdname", .string)]
+        ) { call in
+            outcome { () throws(QMPError) in
+                guard let file = call.session.takeDescriptor() else {
+                    throw QMPError("getfd: Invalid SCM message: no descriptor came with the command")
+                }
+                try call.machine.keepDescriptor(file, as: call.arguments.string("fdname") ?? "")
+            }
+        },
+        Command("closefd", "Close a descriptor that getfd has kept.", arguments: [Argument("fdname", .string)]) {
+            call in
+            outcome { () throws(QMPError) in
+                try call.machine.closeDescriptor(call.arguments.string("fdname") ?? "")
+            }
+        },
+    ]
+
+    private static func outcome(_ body: () throws(QMPError) -> Void) -> CommandOutcome {
+        do throws(QMPError) {
+            try body()
+            return .done(.emptyObject)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private static func decode<T>(_ body: () throws(OptionError) -> T) throws(QMPError) -> T {
+        do throws(OptionError) {
+            return try body()
+        } catch {
+            throw QMPError(error.message)
+        }
+    }
+}
+
+extension CommandArguments {
+    /// The arguments as the command line has them: numbers in decimal, members of nested objects under dotted names.
+    ///
+    /// - Throws: for a value that no option can have: a fraction, an array, null.
+    var pairs: [KeyValue] {
+        get throws(QMPError) {
+            var pairs: [KeyValue] = []
+            try Self.append(object, under: "", to: &pairs)
+            return pairs
+        }
+    }
+
+    private static func append(
+        _ object: JSONObject, under prefix: String, to pairs: inout [KeyValue]
+    ) throws(QMPError) {
+        for member in object.members {
+            let name = prefix + member.name
+            switch member.value {
+            case .string(let text):
+                guard !text.utf8.contains(0) else { throw QMPError("argument '\(name)' contains a NUL character") }
+                pairs.append(KeyValue(name, text))
+            case .bool(let isOn): pairs.append(KeyValue(name, isOn ? "true" : "false"))
+            case .integer(let number): pairs.append(KeyValue(name, String(number)))
+            case .unsigned(let number): pairs.append(KeyValue(name, String(number)))
+            case .object(let nested):
+                guard prefix.isEmpty else { throw QMPError("argument '\(name)' is an object within an object") }
+                try append(nested, under: name + ".", to: &pairs)
+            case .null, .number, .array: throw QMPError("argument '\(name)' is \(member.value.kind)")
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+import EventLoop
+
+/// A reactor that devices can live on, as the main reactor reaches it: itself, or an iothread.
+struct Residence {
+    let handle: ReactorHandle
+    private let home: Confined<DeviceHome>
+    private let main: Reactor
+
+    /// The main reactor itself.
+    init(_ home: DeviceHome) {
+        handle = home.reactor.handle
+        self.home = Confined(home, to: home.reactor)
+        main = home.reactor
+    }
+
+    /// - Parameter main: the reactor that asks.
+    init(_ iothread: IOThread, main: Reactor) {
+        handle = iothread.handle
+        home = iothread.home
+        self.main = main
+    }
+
+    /// Runs `body` there. What it hands to its second argument, once, comes back to `then` on the main reactor.
+    func run<Result>(
+        _ body: @escaping @Sendable (DeviceHome, @escaping (Result) -> Void) -> Void,
+        then: @escaping (Result) -> Void
+    ) {
+        if let home = home.value(on: main) { return body(home, then) }
+        let answer = Confined(then, to: main)
+        let main = main.handle
+        handle.send { [home] reactor in
+            guard let home = home.value(on: reactor) else { return }
+            body(home) { result in
+                let result = Handover(result)
+                main.send { reactor in
+                    if let result = result.take() { answer.value(on: reactor)?(result) }
+                }
+            }
+        }
+    }
+}

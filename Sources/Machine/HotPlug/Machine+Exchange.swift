@@ -1,0 +1,100 @@
+import EventLoop
+import Host
+import Hypervisor
+import Memory
+import Virtio
+
+extension Machine {
+    /// Puts `device`, or none, into a slot of the machine, which may be running; the driver in the guest goes on with
+    /// what it finds then.
+    ///
+    /// Nothing of the guest runs in between: the vCPUs stand still while the slot is nobody's, and the requests of the
+    /// device that goes have ended before the one that comes gets the next.
+    ///
+    /// - Parameter then: gets why it failed, in which case nothing has changed; called in a later turn or at once.
+    func exchange(
+        slot number: Int, for device: (any MachineDevice)?, then: @escaping (MachineError?) -> Void
+    ) {
+        operations.add { [self] done in
+            guard let slot = parts.slots.slots.first(where: { $0.number == number }) else { return done() }
+            guard state != .ending else {
+                then(MachineError("device", "the machine is ending"))
+                return done()
+            }
+            let residence: Residence
+            do throws(MachineError) {
+                residence = try self.residence(of: device)
+                if state == .running { try device?.prepareToRun() }
+            } catch {
+                then(error)
+                return done()
+            }
+            device?.leastShape = slot.shape
+            let name = device?.id ?? "slot \(number)"
+            let make = device?.maker ?? Self.placeholder(slot.kind, name, slot.shape)
+            residence.run { [memory = parts.memory] home, answer in
+                answer(
+                    Result { () throws(MachineError) in
+                        try home.prepare(make, id: name, slot: number, memory: memory)
+                    })
+            } then: { [self] (result: Result<DeviceHome.Connection, MachineError>) in
+                switch result {
+                case .failure(let error):
+                    then(error)
+                    done()
+                case .success(let connection):
+                    standingStill { [self] resume in
+                        move(slot, to: residence) { [self] in
+                            parts.slots.set(number, device, residence, connection.shape)
+                            resume()
+                            then(nil)
+                            done()
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the slot's driver from the device there to the one that was prepared for it.
+    private func move(_ slot: SlotTable.Slot, to residence: Residence, then: @escaping () -> Void) {
+        let number = slot.number
+        let isPaused = state != .running
+        slot.residence.run { home, answer in
+            home.leave(number, answer)
+        } then: { [self] (driver: DriverState?) in
+            let driver = Handover(driver)
+            residence.run { home, answer in
+                home.enter(number, for: driver.take() ?? nil, isPaused: isPaused)
+                answer(())
+            } then: { [self] in
+                parts.router.setOwner(ofSlot: number, residence.handle)
+                then()
+            }
+        }
+    }
+
+    /// Calls `body` while no vCPU is in the guest; what that gets lets them go on, if they ran before.
+    private func standingStill(_ body: @escaping (_ resume: @escaping () -> Void) -> Void) {
+        guard state == .running else { return body({}) }
+        parts.processors.pause { [self] in
+            body { [self] in
+                if state == .running { parts.processors.resume() }
+            }
+        }
+    }
+
+    private func residence(of device: (any MachineDevice)?) throws(MachineError) -> Residence {
+        guard let iothread = device?.iothread else { return Residence(parts.home) }
+        guard let thread = parts.iothreads.first(where: { $0.id == iothread }) else {
+            throw MachineError("iothread", "there is no iothread of the id '\(iothread)'")
+        }
+        return Residence(thread, main: reactor)
+    }
+
+    /// What keeps a driver where there is no device.
+    static func placeholder(_ kind: SlotTable.Kind, _ id: String, _ shape: QueueShape?) -> DeviceMaker {
+        let shape = shape ?? QueueShape(count: 1, size: 256)
+        return { _ throws(MachineError) in EmptyDisk(id: id, shape: shape) }
+    }
+}

@@ -1,0 +1,133 @@
+import Control
+import Host
+import Options
+
+extension Machine {
+    // MARK: Descriptors
+
+    func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError) {
+        guard backends.keep(file, as: name) else {
+            throw QMPError("getfd: too many descriptors are kept; closefd those that are not needed")
+        }
+    }
+
+    func closeDescriptor(_ name: String) throws(QMPError) {
+        guard backends.close(name) else { throw QMPError("closefd: there is no descriptor named '\(name)'") }
+    }
+
+    var descriptorNumbers: [String: Int32] { backends.numbers }
+
+    // MARK: Images
+
+    func addDrive(_ spec: DriveSpec) throws(QMPError) {
+        let disks = parts.slots.devices.compactMap { $0 as? Disk }
+        guard backends.drive(spec.id) == nil, !disks.contains(where: { $0.drive.spec.id == spec.id }) else {
+            throw QMPError("blockdev-add: \(spec.id) is registered already; choose another node-name")
+        }
+        guard disks.count + backends.unusedDrives.count < LaunchOptions.Limits.disks else {
+            throw QMPError("blockdev-add: a MicroVm has at most \(LaunchOptions.Limits.disks) disks")
+        }
+        do throws(MachineError) {
+            let drive = try Drive(spec, "blockdev-add node-name=\(spec.id)")
+            if let other = (disks.map(\.drive) + backends.unusedDrives).first(where: { $0.conflicts(with: drive) }) {
+                throw MachineError(
+                    "blockdev-add node-name=\(spec.id)",
+                    "'\(spec.file)' is also the image of \(other.spec.id); use it once, or read-only in both")
+            }
+            backends.add(drive)
+        } catch {
+            throw QMPError("\(error)")
+        }
+    }
+
+    func removeDrive(_ id: String) throws(QMPError) {
+        if backends.takeDrive(id) != nil || backends.takeDeparture(of: id) { return }
+        if let disk = disk(ofDrive: id) {
+            throw QMPError("blockdev-del: \(id) is in use by the device \(disk.id); device_del takes both away")
+        }
+        throw QMPError("blockdev-del: there is no node '\(id)'")
+    }
+
+    func disk(ofDrive id: String) -> Disk? {
+        parts.slots.devices.lazy.compactMap { $0 as? Disk }.first { $0.drive.spec.id == id }
+    }
+
+    // MARK: Devices
+
+    func addDevice(_ spec: DeviceSpec, slot wanted: Int?, _ reply: QMPReply) {
+        do throws(QMPError) {
+            switch spec {
+            case .block(let disk): try add(disk, wanted, reply)
+            default:
+                throw QMPError(
+                    "device_add: a \(spec.type) cannot be plugged into a running MicroVm; give it as -device")
+            }
+        } catch {
+            reply.fail(error)
+        }
+    }
+
+    private func add(_ spec: BlockDeviceSpec, _ wanted: Int?, _ reply: QMPReply) throws(QMPError) {
+        let id = spec.id ?? spec.drive
+        try checkIsFree(id)
+        let slot = try freeSlot(.disk, wanted)
+        guard let drive = backends.takeDrive(spec.drive) else {
+            throw QMPError(
+                disk(ofDrive: spec.drive).map { "device_add: '\(spec.drive)' is in use by the device \($0.id)" }
+                    ?? "device_add: there is no node '\(spec.drive)'; blockdev-add it first")
+        }
+        let disk = Disk(drive, spec)
+        exchange(slot: slot, for: disk) { [self] error in
+            guard let error else {
+                Log.info(id, "plugged in")
+                return reply.succeed()
+            }
+            // The image is as good as before, for another try.
+            backends.add(drive)
+            reply.fail(QMPError("device_add: \(error)"))
+        }
+    }
+
+    func removeDevice(_ id: String, _ reply: QMPReply) {
+        guard let slot = parts.slots.slot(ofDevice: id), let device = slot.device else {
+            return reply.fail(QMPError("device_del: Device \(id) not found", class: .deviceNotFound))
+        }
+        guard slot.kind != .fixed else {
+            return reply.fail(QMPError("device_del: '\(id)' cannot be unplugged; only disks and network cards can"))
+        }
+        exchange(slot: slot.number, for: nil) { [self] error in
+            if let error { return reply.fail(QMPError("device_del: \(error)")) }
+            if let disk = device as? Disk { backends.noteDeparture(of: disk.drive.spec.id) }
+            Log.info(id, "unplugged")
+            server?.post(.deviceDeleted(id))
+            reply.succeed()
+        }
+    }
+
+    private func checkIsFree(_ id: String) throws(QMPError) {
+        guard parts.slots.slot(ofDevice: id) == nil else {
+            throw QMPError("device_add: there is a device '\(id)' already")
+        }
+    }
+
+    /// The number of the slot that a client calls `wanted`, or of the first free one of the kind.
+    private func freeSlot(_ kind: SlotTable.Kind, _ wanted: Int?) throws(QMPError) -> Int {
+        let slots = parts.slots.slots(of: kind)
+        guard let wanted else {
+            if let free = slots.first(where: { $0.device == nil }) { return free.number }
+            throw QMPError(
+                slots.isEmpty
+                    ? "device_add: this machine has no spare place; start it with -machine microvm,hotplug=on"
+                    : "device_add: all \(slots.count) places for this kind of device are occupied")
+        }
+        guard slots.indices.contains(wanted) else {
+            throw QMPError(
+                "device_add: addr: there is no slot \(wanted); this machine has \(slots.count) for this kind of device"
+                    + (slots.isEmpty ? ", start it with -machine microvm,hotplug=on" : ""))
+        }
+        guard slots[wanted].device == nil else {
+            throw QMPError("device_add: The slot \(wanted) is occupied already.")
+        }
+        return slots[wanted].number
+    }
+}

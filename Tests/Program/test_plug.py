@@ -1,0 +1,138 @@
+"""Devices that come and go while the machine runs, as far as that can be seen without their driver."""
+
+import os
+from pathlib import Path
+
+from harness import limit
+from tiny import IDLE, SPIN, QMPError, Tiny
+
+HOT = ["-machine", "microvm,hotplug=on"]
+
+
+def image(work, name, size=1 << 20):
+    path = Path(work) / name
+    path.write_bytes(b"")
+    os.truncate(path, size)
+    return path
+
+
+def add_node(qmp, node, path, **more):
+    qmp.execute("blockdev-add", {"node-name": node, "file": {"driver": "file", "filename": str(path)}, **more})
+
+
+def add_disk(qmp, node, path, **more):
+    add_node(qmp, node, path)
+    qmp.execute("device_add", {"id": node, "driver": "virtio-blk-mmio", "drive": node, **more})
+
+
+def refused(qmp, command, arguments, text, kind="GenericError"):
+    try:
+        qmp.execute(command, arguments)
+    except QMPError as error:
+        assert text in str(error) and error.kind == kind, (text, str(error))
+    else:
+        raise AssertionError(f"{command} {arguments} was not refused")
+
+
+def descriptors(guest):
+    return len(os.listdir(f"/proc/{guest.process.pid}/fd"))
+
+
+def disks(qmp):
+    return {disk["device"]: disk["inserted"]["file"] for disk in qmp.execute("query-block")}
+
+
+def test_a_disk_comes_and_goes(work):
+    first, second = image(work, "first"), image(work, "second")
+    with Tiny(work, SPIN, *HOT, "-object", "iothread,id=io0") as guest:
+        qmp = guest.qmp
+        add_disk(qmp, "a", first, addr="0x1", romfile="", logical_block_size=512, physical_block_size=4096)
+        assert disks(qmp) == {"a": str(first)}
+        add_disk(qmp, "b", second, iothread="io0", serial="b")
+        assert disks(qmp) == {"b": str(second), "a": str(first)}, "the first free place is the one before"
+        qmp.execute("device_del", {"id": "a"})
+        assert qmp.wait_event("DEVICE_DELETED")["data"] == {"device": "a", "path": "a"}
+        # The image has gone with its disk; asking again is no mistake, once.
+        qmp.execute("blockdev-del", {"node-name": "a"})
+        refused(qmp, "blockdev-del", {"node-name": "a"}, "there is no node 'a'")
+        qmp.execute("stop")
+        add_disk(qmp, "a", first)
+        qmp.execute("device_del", {"id": "b"})
+        qmp.execute("cont")
+        assert disks(qmp) == {"a": str(first)}
+        assert qmp.execute("query-status")["running"]
+
+
+def test_what_cannot_be_plugged_in(work):
+    first = image(work, "first")
+    root = image(work, "root")
+    boot = ["-drive", f"id=root,file={root}", "-device", "virtio-blk-device,drive=root,id=disk0"]
+    with Tiny(work, IDLE, *HOT, *boot) as guest:
+        qmp = guest.qmp
+        before = descriptors(guest)
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio"}, "there is no node 'a'; blockdev-add it")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": f"{work}/none"}}, "No such file")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(work)}}, "directory")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(root)}}, "is also the image of root")
+        refused(qmp, "blockdev-add", {"node-name": "a"}, "argument 'file' is missing")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first), "x": [1]}}, "is an array")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first)}, "y": 1}, "unknown")
+        add_node(qmp, "a", first)
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first)}}, "registered already")
+        for addr, text in [("0", "The slot 0 is occupied already."), ("4", "there is no slot 4"), ("x", "addr")]:
+            refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "addr": addr}, text)
+        refused(qmp, "device_add", {"id": "disk0", "driver": "virtio-blk-mmio", "drive": "a"}, "a device 'disk0'")
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "iothread": "io9"}, "no iothread")
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "drive": "root"}, "in use by the device")
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-serial-device"}, "cannot be plugged into")
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-pci"}, "virtio-blk-pci")
+        refused(qmp, "device_del", {"id": "none"}, "Device none not found", "DeviceNotFound")
+        qmp.execute("blockdev-del", {"node-name": "a"})
+        assert descriptors(guest) == before, "something stayed open"
+        # Each is as good as before.
+        add_disk(qmp, "a", first)
+        qmp.execute("device_del", {"id": "disk0"})
+        assert disks(qmp) == {"a": str(first)}
+        for index in range(5):
+            add_node(qmp, f"n{index}", image(work, f"n{index}"))
+        refused(qmp, "blockdev-add", {"node-name": "n5", "file": {"filename": str(root)}}, "at most 6 disks")
+        for index in range(3):
+            qmp.execute("device_add", {"id": f"n{index}", "driver": "virtio-blk-device"})
+        refused(qmp, "device_add", {"id": "n3", "driver": "virtio-blk-device"}, "all 4 places")
+
+
+def test_places_are_there_when_they_are_wanted(work):
+    first = image(work, "first")
+    # A kernel without a format has no ACPI, and its clients do not say what they will do.
+    with Tiny(work, IDLE) as guest:
+        add_disk(guest.qmp, "a", first, addr="3")
+    with Tiny(work, IDLE, "-machine", "microvm,hotplug=off") as guest:
+        add_node(guest.qmp, "a", first)
+        refused(guest.qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio"}, "-machine microvm,hotplug=on")
+        refused(guest.qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "addr": 1}, "there is no slot 1")
+
+
+@limit(300)
+def test_a_thousand_times(work):
+    first, second = image(work, "first"), image(work, "second")
+    with Tiny(work, SPIN, *HOT, "-object", "iothread,id=io0") as guest:
+        qmp = guest.qmp
+
+        def cycle():
+            add_disk(qmp, "a", first)
+            add_disk(qmp, "b", second, iothread="io0")
+            for disk in "a", "b":
+                qmp.execute("device_del", {"id": disk})
+                qmp.wait_event("DEVICE_DELETED")
+
+        def memory():
+            text = Path(f"/proc/{guest.process.pid}/smaps_rollup").read_text()
+            return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_Dirty"))
+
+        for _ in range(50):
+            cycle()
+        files, kib = descriptors(guest), memory()
+        for _ in range(950):
+            cycle()
+        assert descriptors(guest) == files, (descriptors(guest), files)
+        assert memory() < kib + 512, (memory(), kib)
