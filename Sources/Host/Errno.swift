@@ -32,6 +32,10 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     package static let timedOut = Errno(rawValue: ETIMEDOUT)
     package static let canceled = Errno(rawValue: ECANCELED)
     package static let addressInUse = Errno(rawValue: EADDRINUSE)
+    package static let noDeviceOrAddress = Errno(rawValue: ENXIO)
+    /// A descriptor of a tap whose interface is gone, or that never had one.
+    package static let unattachedTap = Errno(rawValue: EBADFD)
+    package static let badDescriptor = Errno(rawValue: EBADF)
     package static let connectionRefused = Errno(rawValue: ECONNREFUSED)
 }
 

@@ -65,7 +65,7 @@ package enum SyscallPolicy {
             allow("close"),
             // The doorbells of a device that is plugged in.
             allow("eventfd2"),
-            allow("ioctl", requests(vhost)),
+            allow("ioctl", requests(vhost + tapChanges)),
             allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
         ]
     }
@@ -100,7 +100,7 @@ package enum SyscallPolicy {
             allow(
                 "ioctl",
                 requests(
-                    vhost + [
+                    vhost + tapChanges + [
                         UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL),
                     ])),
             allow("exit_group"),
@@ -112,6 +112,11 @@ package enum SyscallPolicy {
     /// What locks of Swift and of the C library, and our own waiting, do with a word of this process.
     private static var locking: [Int32] {
         [FUTEX_WAIT, FUTEX_WAKE, FUTEX_LOCK_PI, FUTEX_UNLOCK_PI].map { $0 | FUTEX_PRIVATE_FLAG }
+    }
+
+    /// A driver chooses which frames of a tap it takes, and how many of its queues.
+    private static var tapChanges: [UInt32] {
+        [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE].map { UInt32(truncatingIfNeeded: $0) }
     }
 
     /// How the C library waits for a thread's end.

@@ -145,7 +145,6 @@ struct QMPArgumentsTests {
                 "id=d driver=virtio-blk-pci",
                 "device_add: \"virtio-blk-pci\" needs PCI, and there is no PCI on MicroVm; use virtio-blk-device"
             ),
-            ("id=d driver=virtio-net-mmio", "device_add: \"virtio-net-device\" is not supported yet"),
             ("id=d driver=e1000", "device_add: unsupported device \"e1000\"; -help lists those that there are"),
         ])
     func badDevice(members: String, expected: String) {

@@ -18,9 +18,11 @@
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <linux/vhost.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -56,6 +58,7 @@
 #include "ring_shims.h"
 #include "seccomp_shims.h"
 #include "system_shims.h"
+#include "tap_shims.h"
 #include "vhost_shims.h"
 
 #endif

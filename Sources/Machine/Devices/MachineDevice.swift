@@ -62,7 +62,8 @@ struct DeviceOpener {
         case .vsock(let spec): try openVsock(spec)
         case .entropy(let spec): try openEntropy(spec)
         case .balloon(let spec): Balloon(spec, memory: options.memoryBackend.size)
-        case .network, .console, .serialPort, .fileSystem: nil
+        case .network(let spec): try openCard(spec, beside: others)
+        case .console, .serialPort, .fileSystem: nil
         }
     }
 
@@ -71,6 +72,15 @@ struct DeviceOpener {
             throw MachineError("-device virtio-rng-device", "there is no -object rng-random,id=\(spec.source)")
         }
         return try Entropy(source, spec)
+    }
+
+    private func openCard(
+        _ spec: NetworkDeviceSpec, beside others: [any MachineDevice]
+    ) throws(MachineError) -> NetworkCard {
+        guard let netdev = options.netdev(spec.netdev) else {
+            throw MachineError("-device virtio-net-device", "there is no -netdev id=\(spec.netdev)")
+        }
+        return try NetworkCard(netdev, spec, beside: others.compactMap { $0 as? NetworkCard })
     }
 
     private func openDisk(

@@ -53,6 +53,11 @@ package struct MACAddress: Equatable, Hashable, Sendable, CustomStringConvertibl
         self.octets = octets
     }
 
+    /// The address of these octets; of the first six, with zeroes for those that are missing.
+    package init(_ octets: [UInt8]) {
+        self.octets = Array(octets.prefix(6)) + Array(repeating: 0, count: max(0, 6 - octets.count))
+    }
+
     package var description: String {
         octets.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }.joined(separator: ":")
     }

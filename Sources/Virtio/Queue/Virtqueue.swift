@@ -101,6 +101,9 @@ public final class Virtqueue {
     /// Why the queue has stopped, if the driver broke the rules.
     package var failure: QueueError? { lastFailure }
 
+    /// Whether requests may be taken: not while the device is paused, nor after it has stopped.
+    package var takesRequests: Bool { !isStopped && !isHeld }
+
     // MARK: From the driver
 
     /// Takes the next request; nil if there is none, or none for now.

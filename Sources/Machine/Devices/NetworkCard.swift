@@ -1,0 +1,110 @@
+import Backends
+import EventLoop
+import Host
+import Options
+import Virtio
+
+/// A network card of the machine. Its tap belongs to the reactor that the device lives on.
+final class NetworkCard: MachineDevice {
+    let netdev: NetdevSpec
+    let device: NetworkDeviceSpec
+    let iothread: String?
+    /// The address that the guest's driver finds.
+    let mac: MACAddress
+    private let tap: Tap
+
+    /// Opens the tap.
+    ///
+    /// - Parameter others: the cards that the machine has already, whose addresses must be others.
+    init(
+        _ netdev: NetdevSpec, _ device: NetworkDeviceSpec, beside others: [NetworkCard]
+    ) throws(MachineError) {
+        self.netdev = netdev
+        self.device = device
+        let option = "-device virtio-net-device,netdev=\(netdev.id)"
+        iothread = try Self.thread(device, option)
+        mac = try Self.address(device, option, beside: others)
+        tap = try Self.open(netdev)
+    }
+
+    var id: String { device.id ?? netdev.id }
+
+    var maker: DeviceMaker {
+        let tap = Handover(tap)
+        var options = NetworkDevice.Options(mac: mac.octets)
+        options.queueSize = UInt16(clamping: device.queueSize)
+        let (id, settled) = (id, options)
+        return { _ throws(MachineError) in
+            guard let tap = tap.take() else { throw MachineError("-device id=\(id)", "is attached already") }
+            return NetworkDevice(id: id, tap: tap, options: settled)
+        }
+    }
+
+    /// One reactor serves both directions: they share the tap, the filters and the link.
+    private static func thread(_ device: NetworkDeviceSpec, _ option: String) throws(MachineError) -> String? {
+        let receives = device.receiveIOThread ?? device.iothread
+        let transmits = device.transmitIOThread ?? device.iothread
+        guard receives == transmits else {
+            throw MachineError(
+                option,
+                "rx-iothread and tx-iothread must be the same, since one thread serves a card; name one thread in both, "
+                    + "or use iothread=")
+        }
+        return receives
+    }
+
+    private static func address(
+        _ device: NetworkDeviceSpec, _ option: String, beside others: [NetworkCard]
+    ) throws(MachineError) -> MACAddress {
+        if let mac = device.mac {
+            guard mac.isUsable else {
+                throw MachineError(
+                    option, "mac=\(mac) cannot be a card's address; its first octet must be even, and not all may be 0")
+            }
+            if let other = others.first(where: { $0.mac == mac }) {
+                throw MachineError(option, "mac=\(mac) is the address of '\(other.id)' too; give each card its own")
+            }
+            return mac
+        }
+        while true {
+            let mac = MACAddress.random()
+            if !others.contains(where: { $0.mac == mac }) { return mac }
+        }
+    }
+
+    private static func open(_ netdev: NetdevSpec) throws(MachineError) -> Tap {
+        let option = "-netdev id=\(netdev.id)"
+        guard case .tap(let spec) = netdev.backend else {
+            throw MachineError(option, "vhost-user is not supported yet; use tap")
+        }
+        guard !spec.usesVhost else { throw MachineError(option, "vhost=on is not supported yet; use vhost=off") }
+        do {
+            if let name = spec.interface { return try Tap(interface: name, queues: netdev.queuePairs) }
+            guard spec.descriptors.count == netdev.queuePairs else {
+                throw MachineError(
+                    option,
+                    "queues=\(netdev.queuePairs) needs as many descriptors, and there are \(spec.descriptors.count)")
+            }
+            return try Tap(inherited: spec.descriptors)
+        } catch let error as MachineError {
+            throw error
+        } catch {
+            throw MachineError(option, "\(error)")
+        }
+    }
+}
+
+extension MACAddress {
+    /// Whether a card can have it: it is not zero, and not that of a group.
+    fileprivate var isUsable: Bool {
+        octets.contains { $0 != 0 } && octets.first.map { $0 & 1 == 0 } ?? false
+    }
+
+    /// One that nobody has given away: marked as locally administered, all the rest by chance, so that machines on one
+    /// network do not meet.
+    fileprivate static func random() -> MACAddress {
+        var octets = randomBytes(6)
+        octets[0] = octets[0] & 0xfc | 0x02
+        return MACAddress(octets)
+    }
+}
