@@ -28,7 +28,9 @@ import Virtio
 
     // MARK: Sending
 
-    @Test(arguments: [[12 + 100], [12, 100], [4, 8, 100], [1, 1, 10, 50, 50], [112 - 32] + Array(repeating: 1, count: 32)])
+    @Test(arguments: [
+        [12 + 100], [12, 100], [4, 8, 100], [1, 1, 10, 50, 50], [112 - 32] + Array(repeating: 1, count: 32),
+    ])
     func sendsWhatTheDriverGives(_ cut: [Int]) throws {
         let rig = try Rig()
         var bytes = Rig.header + Rig.frame(100)

@@ -54,7 +54,8 @@ import Virtio
         let address = try rig.driver.allocate(200)
         for frame in 0..<20 {
             let head = UInt16(frame * 100)
-            rig.sending.setChain((0..<100).map { DriverQueue.Buffer(GuestAddress(address.rawValue + UInt64($0)), 1) }, head: head)
+            rig.sending.setChain(
+                (0..<100).map { DriverQueue.Buffer(GuestAddress(address.rawValue + UInt64($0)), 1) }, head: head)
             rig.sending.offer(head)
         }
         rig.sending.publish()
@@ -150,7 +151,8 @@ import Virtio
     @Test func framesOfAnySizeOnBuffersOfAnySize() throws {
         var random = RandomBytes(seed: 27)
         for _ in 0..<40 {
-            let rig = try Rig(queueSize: 256, memory: 16 << 20, without: random.below(2) == 0 ? .netMergeableBuffers : [])
+            let rig = try Rig(
+                queueSize: 256, memory: 16 << 20, without: random.below(2) == 0 ? .netMergeableBuffers : [])
             var sent: UInt64 = 0
             for _ in 0..<30 {
                 let sizes = (0..<1 + random.below(4)).map { _ in random.below(2000) }

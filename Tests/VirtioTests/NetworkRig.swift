@@ -27,7 +27,8 @@ final class NetworkRig {
     ///
     /// - Parameter without: what the driver does not choose.
     init(
-        queueSize: UInt16 = 256, offloads: TapOffloads = [.checksum, .tso4, .tso6, .ecn], memory: Int = 8 << 20, mtu: Int? = nil, without: Features = [],
+        queueSize: UInt16 = 256, offloads: TapOffloads = [.checksum, .tso4, .tso6, .ecn], memory: Int = 8 << 20,
+        mtu: Int? = nil, without: Features = [],
         choose: Features? = nil, isStarted: Bool = true
     ) throws {
         var ends: [Int32] = [-1, -1]
@@ -37,7 +38,8 @@ final class NetworkRig {
         self.host = consume host
         var options = NetworkDevice.Options(mac: Self.mac)
         options.queueSize = queueSize
-        device = NetworkDevice(id: "net0", tap: try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu), options: options)
+        device = NetworkDevice(
+            id: "net0", tap: try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu), options: options)
         driver = try VirtioDriver(device, memory: try GuestMemory(size: memory), reactor: try Reactor(name: "test"))
         if isStarted { try start(choose ?? driver.offeredFeatures.subtracting(without)) }
     }

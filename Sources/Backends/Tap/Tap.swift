@@ -49,7 +49,7 @@ package final class Tap {
                 try queue.file.setTapHeaderSize(Int32(Self.headerSize))
             }
             offloads = try Self.probe(first)
-            for queue in queues.dropFirst() { try queue.file.setTapQueue(isAttached: false) }
+            for queue in queues.dropFirst() { try Self.detach(queue) }
         } catch {
             throw TapError("\(what) cannot be set up: \(error)")
         }
@@ -75,6 +75,14 @@ package final class Tap {
         let hasUSO = (try? queue.file.setTapOffloads(plain.union(.uso))) != nil
         try queue.file.setTapOffloads([])
         return hasUSO ? plain.union(.uso) : plain
+    }
+
+    private static func detach(_ queue: TapQueue) throws(Errno) {
+        do {
+            try queue.file.setTapQueue(isAttached: false)
+        } catch .invalidArgument {
+            // Who handed it over had detached it already.
+        }
     }
 
     /// Lets the kernel use a queue, or not; only of an interface with several.
