@@ -49,6 +49,15 @@ package protocol MachineControl: AnyObject {
     func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply)
     /// Unplugs the device, posts DEVICE_DELETED, then completes `reply`.
     func removeDevice(_ id: String, _ reply: QMPReply)
+    /// Adds an object that devices refer to.
+    func addObject(_ spec: ObjectSpec) throws(QMPError)
+    /// Removes an object that no device uses.
+    func removeObject(_ id: String) throws(QMPError)
+    /// Gives the disk of this drive or device `size` bytes and tells the guest, then completes `reply`.
+    func resizeDisk(_ id: String, to size: UInt64, _ reply: QMPReply)
+    /// Sets how many requests a second the disk of this drive or device carries out on average, 0 for no limit, then
+    /// completes `reply`.
+    func limitDisk(_ id: String, iops: UInt32, _ reply: QMPReply)
 }
 
 /// Whether the machine runs, in the words of `query-status`.

@@ -21,12 +21,27 @@ package final class AccessRouter: Sendable {
     package static let maximumSlots = 32
 
     private let main: ReactorHandle
-    private let reactors: [ReactorHandle]
+    // The main reactor first; places of iothreads behind it. A lock each, which is never fought for: a place changes
+    // only while no slot has it as its owner.
+    private let reactors: [Place]
     private let ports: [ClosedRange<UInt16>]
     private let serial: SerialPorts?
     private let window: Range<UInt64>
     private let slotSize: UInt64
     private let owners: Owners
+
+    private final class Place: Sendable {
+        let reactor: Mutex<ReactorHandle?>
+
+        init(_ reactor: ReactorHandle?) {
+            self.reactor = Mutex(reactor)
+        }
+
+        var current: ReactorHandle? { reactor.withLock { $0 } }
+    }
+
+    /// The most reactors there can be beside the main one.
+    private static let maximumIOThreads = 14
 
     /// The reactor of each slot, by its index plus one; zero where there is no device.
     private struct Owners: ~Copyable, Sendable {
@@ -56,7 +71,9 @@ package final class AccessRouter: Sendable {
         window: UInt64, slotSize: UInt64
     ) {
         self.main = main
-        reactors = [main] + iothreads.prefix(14)
+        let given: [ReactorHandle?] = [main] + Array(iothreads.prefix(Self.maximumIOThreads))
+        let free = [ReactorHandle?](repeating: nil, count: 1 + Self.maximumIOThreads - given.count)
+        reactors = (given + free).map(Place.init)
         self.ports = ports
         self.serial = serial
         self.window = window..<(window &+ slotSize &* UInt64(Self.maximumSlots))
@@ -64,10 +81,23 @@ package final class AccessRouter: Sendable {
         owners = Owners()
     }
 
+    /// Lets slots be given to one more reactor; false if there are too many.
+    package func add(_ reactor: ReactorHandle) -> Bool {
+        guard let place = reactors.first(where: { $0.current == nil }) else { return false }
+        place.reactor.withLock { $0 = reactor }
+        return true
+    }
+
+    /// Forgets a reactor that has no slot any more.
+    package func remove(_ reactor: ReactorHandle) {
+        reactors.first { $0.current === reactor }?.reactor.withLock { $0 = nil }
+    }
+
     /// Gives the slot to a device of `reactor`, or to nobody.
     package func setOwner(ofSlot slot: Int, _ reactor: ReactorHandle?) {
         guard (0..<Self.maximumSlots).contains(slot) else { return }
-        let owner = reactor.flatMap { wanted in reactors.firstIndex { $0 === wanted } }.map { UInt64($0) + 1 } ?? 0
+        let owner =
+            reactor.flatMap { wanted in reactors.firstIndex { $0.current === wanted } }.map { UInt64($0) + 1 } ?? 0
         let shift = UInt64(slot % 16 * 4)
         func update(_ word: borrowing Atomic<UInt64>) {
             let old = word.load(ordering: .relaxed)
@@ -100,6 +130,7 @@ package final class AccessRouter: Sendable {
         let slot = (address - window.lowerBound) / slotSize
         let word = slot < 16 ? owners.low.load(ordering: .acquiring) : owners.high.load(ordering: .acquiring)
         let owner = Int(word >> (slot % 16 * 4) & 0xf)
-        return owner == 0 ? .nobody(.max) : .reactor(reactors[owner - 1])
+        guard owner > 0, let reactor = reactors[owner - 1].current else { return .nobody(.max) }
+        return .reactor(reactor)
     }
 }

@@ -63,12 +63,14 @@ final class MachineBuilder {
         let slots = try attach(devices, surroundings, spare: places)
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
-        let processors = try makeProcessors(machine, initial, router, iothreads)
+        let ports = Processors.ports(options.topology.cpus)
+        let processors = try makeProcessors(machine, initial, router, iothreads, ports)
         try filter(iothreads)
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, slots: slots, chardevs: chardevs, processors: processors,
+                home: home, iothreads: iothreads, ports: ports, filters: filters, slots: slots, chardevs: chardevs,
+                processors: processors,
                 board: board, memory: memory, router: router, hypervisor: machine))
         relay.machine = built
         return built
@@ -143,9 +145,9 @@ final class MachineBuilder {
     }
 
     private func makeProcessors(
-        _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread]
+        _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
+        _ ports: [ExitPort]
     ) throws(MachineError) -> Processors {
-        let ports = Processors.ports(options.topology.cpus)
         reactor.serve(ports, with: home.bus)
         for iothread in iothreads {
             try iothread.perform { home in home.reactor.serve(ports, with: home.bus) }

@@ -63,8 +63,8 @@ package enum SyscallPolicy {
         ] + heap + [
             allow("munmap"),
             allow("close"),
-            // The doorbells of a device that is plugged in.
-            allow("eventfd2"),
+            // The doorbells of a device that is plugged in, and a disk's new size.
+            allow("eventfd2"), allow("newfstatat"),
             allow("ioctl", requests(vhost + tapChanges)),
             allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
         ]
@@ -94,7 +94,8 @@ package enum SyscallPolicy {
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
             // Going on after a pause: each guest clock is told.
             allow("newfstatat"), allow("unlink"),
-            // The image and the doorbells of a disk that is plugged in.
+            // The image and the doorbells of a disk that is plugged in, and one that grows.
+            allow("ftruncate"),
             allow("openat", .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))), allow("statx"), allow("eventfd2"),
             // The C library asks for a terminal's mode when it sets one.
             allow(

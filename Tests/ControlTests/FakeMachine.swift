@@ -65,6 +65,14 @@ final class FakeMachine: MachineControl {
 
     func removeDevice(_ id: String, _ reply: QMPReply) { answer("device_del \(id)", reply) {} }
 
+    func addObject(_ spec: ObjectSpec) throws(QMPError) { try simple("object-add \(spec.id)") }
+
+    func removeObject(_ id: String) throws(QMPError) { try simple("object-del \(id)") }
+
+    func resizeDisk(_ id: String, to size: UInt64, _ reply: QMPReply) { answer("block_resize \(id) \(size)", reply) {} }
+
+    func limitDisk(_ id: String, iops: UInt32, _ reply: QMPReply) { answer("throttle \(id) \(iops)", reply) {} }
+
     private func simple(_ call: String) throws(QMPError) {
         calls.append(call)
         if let refusal { throw refusal }

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from harness import limit
-from tiny import IDLE, SPIN, QMPError, Tiny
+from tiny import IDLE, SPIN, QMPError, Tiny, threads
 
 HOT = ["-machine", "microvm,hotplug=on"]
 
@@ -50,6 +50,8 @@ def test_a_disk_comes_and_goes(work):
         assert disks(qmp) == {"a": str(first)}
         add_disk(qmp, "b", second, iothread="io0", serial="b")
         assert disks(qmp) == {"b": str(second), "a": str(first)}, "the first free place is the one before"
+        for disk in "a", "b":
+            qmp.execute("block_resize", {"device": disk, "size": 2 << 20})
         qmp.execute("device_del", {"id": "a"})
         assert qmp.wait_event("DEVICE_DELETED")["data"] == {"device": "a", "path": "a"}
         # The image has gone with its disk; asking again is no mistake, once.
@@ -136,3 +138,40 @@ def test_a_thousand_times(work):
             cycle()
         assert descriptors(guest) == files, (descriptors(guest), files)
         assert memory() < kib + 512, (memory(), kib)
+
+
+def test_a_disk_changes(work):
+    """Its size and its limit, on the main loop and on an iothread that comes and goes itself."""
+    first, second = image(work, "first"), image(work, "second")
+    with Tiny(work, SPIN, *HOT, "-disable-seccomp") as guest:
+        qmp = guest.qmp
+        qmp.execute("object-add", {"qom-type": "iothread", "id": "io7"})
+        [thread] = qmp.execute("query-iothreads")
+        assert thread["id"] == "io7" and threads(guest.process.pid)[thread["thread-id"]] == "io7"
+        refused(qmp, "object-add", {"qom-type": "iothread", "id": "io7"}, "an object 'io7' already")
+        refused(qmp, "object-add", {"qom-type": "rng-random", "id": "r", "filename": "/dev/urandom"}, "only an iothread")
+        add_disk(qmp, "a", first)
+        add_disk(qmp, "b", second, iothread="io7")
+        refused(qmp, "object-del", {"id": "io7"}, "in use by the device b")
+        for disk, path in ("a", first), ("b", second):
+            qmp.execute("block_resize", {"device": disk, "size": 2 << 20})
+            assert path.stat().st_size == 2 << 20
+            refused(qmp, "block_resize", {"node-name": disk, "size": 1 << 20}, "that would cut it off")
+            qmp.execute("block_set_io_throttle", {"id": disk, "bps": 0, "iops": 200})
+            refused(qmp, "block_set_io_throttle", {"id": disk, "bps": 1, "iops": 200}, "'bps' must be")
+        [info, _] = sorted(qmp.execute("query-block"), key=lambda disk: disk["device"])
+        assert info["inserted"]["iops"] == 200 and info["inserted"]["image"]["virtual-size"] == 2 << 20, info
+        refused(qmp, "block_resize", {"device": "c", "size": 512}, "there is no disk 'c'", "DeviceNotFound")
+        qmp.execute("device_del", {"id": "b"})
+        qmp.execute("object-del", {"id": "io7"})
+        assert qmp.execute("query-iothreads") == [] and "io7" not in threads(guest.process.pid).values()
+        refused(qmp, "object-del", {"id": "io7"}, "no iothread 'io7'")
+        before = descriptors(guest)
+        for _ in range(20):
+            qmp.execute("object-add", {"qom-type": "iothread", "id": "io7", "props": {}})
+            add_disk(qmp, "b", second, iothread="io7")
+            qmp.execute("device_del", {"id": "b"})
+            qmp.execute("object-del", {"id": "io7"})
+        assert descriptors(guest) == before
+    with Tiny(work, IDLE) as guest:
+        refused(guest.qmp, "object-add", {"qom-type": "iothread", "id": "io7"}, "-disable-seccomp")

@@ -69,6 +69,28 @@ package final class RawImage {
     /// The descriptor, to register with a reactor; valid as long as this object lives.
     package var descriptor: Int32 { file.rawValue }
 
+    /// Makes the file `size` bytes long; nothing is done to one that is that long already. Whoever uses the image calls
+    /// `refreshSize` afterwards.
+    ///
+    /// - Throws: for a size that would cut something off, and for a host's disk that is not that large.
+    package func grow(to size: UInt64) throws(ImageError) {
+        do {
+            let status = try FileStatus(of: file)
+            guard status.size != size else { return }
+            guard status.kind == .regular, size > status.size, !isReadOnly else {
+                let reason =
+                    isReadOnly ? "it is read-only" : size < status.size ? "that would cut it off" : "it is no file"
+                throw ImageError(path: path, problem: "has \(status.size) bytes and cannot get \(size): \(reason)")
+            }
+            try checkSize(size)
+            try file.truncate(to: size)
+        } catch let error as ImageError {
+            throw error
+        } catch {
+            throw ImageError(path: path, problem: "cannot get \(size) bytes: \(error)")
+        }
+    }
+
     /// Looks at the file's size again, after somebody has changed it.
     package func refreshSize() throws(ImageError) {
         let now: UInt64

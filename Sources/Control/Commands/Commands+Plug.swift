@@ -60,7 +60,53 @@ extension Command {
                 try call.machine.closeDescriptor(call.arguments.string("fdname") ?? "")
             }
         },
+        Command(
+            "object-add", "Add an iothread for devices that are plugged in later.",
+            arguments: [Argument("qom-type", .string), Argument("id", .string)], toleratesUnknown: true
+        ) { call in
+            outcome { () throws(QMPError) in
+                // Older clients wrap what is not the type or the name.
+                let pairs = try call.arguments.pairs.map { pair in
+                    pair.key.hasPrefix("props.") ? KeyValue(String(pair.key.dropFirst(6)), pair.value) : pair
+                }
+                try call.machine.addObject(
+                    try decode { () throws(OptionError) in try QMPArguments.objectAdd(pairs) })
+            }
+        },
+        Command("object-del", "Remove an iothread that no device uses.", arguments: [Argument("id", .string)]) {
+            call in
+            outcome { () throws(QMPError) in try call.machine.removeObject(call.arguments.string("id") ?? "") }
+        },
+        Command(
+            "block_resize", "Give a disk's image another size, and tell the guest of it.",
+            arguments: [
+                Argument("device", .string, optional: true), Argument("node-name", .string, optional: true),
+                Argument("size", .integer(0...UInt64(Int64.max))),
+            ]
+        ) { call in
+            guard let id = call.arguments.string("device") ?? call.arguments.string("node-name") else {
+                return .failed(QMPError("block_resize: argument 'device' or 'node-name' is missing"))
+            }
+            call.machine.resizeDisk(id, to: call.arguments.integer("size") ?? 0, call.reply)
+            return .later
+        },
+        Command(
+            "block_set_io_throttle", "Limit how many requests a second a disk carries out, reads and writes together.",
+            arguments: [
+                Argument("device", .string, optional: true), Argument("id", .string, optional: true),
+                Argument("iops", .integer(0...UInt64(UInt32.max))),
+            ] + unsupportedLimits.map { Argument($0, .integer(0...0), optional: true) }
+        ) { call in
+            guard let id = call.arguments.string("id") ?? call.arguments.string("device") else {
+                return .failed(QMPError("block_set_io_throttle: argument 'id' is missing"))
+            }
+            call.machine.limitDisk(id, iops: UInt32(clamping: call.arguments.integer("iops") ?? 0), call.reply)
+            return .later
+        },
     ]
+
+    /// Limits that a client may only say are none.
+    private static let unsupportedLimits = ["bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr"]
 
     private static func outcome(_ body: () throws(QMPError) -> Void) -> CommandOutcome {
         do throws(QMPError) {

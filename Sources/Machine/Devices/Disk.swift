@@ -8,8 +8,8 @@ import Virtio
 /// An image that is open, for one disk: `-drive` or `blockdev-add`.
 final class Drive {
     let spec: DriveSpec
-    /// The image's size in bytes when it was opened.
-    let size: UInt64
+    /// The image's size in bytes when it was opened, or grew.
+    private(set) var size: UInt64
     fileprivate let image: RawImage
     private var isLocked = false
 
@@ -31,6 +31,16 @@ final class Drive {
         image.identity == other.image.identity && !(spec.isReadOnly && other.spec.isReadOnly)
     }
 
+    /// Makes the image's file longer, or finds that something else has done so.
+    func grow(to size: UInt64) throws(MachineError) {
+        do {
+            try image.grow(to: size)
+        } catch {
+            throw MachineError("node \(spec.id)", "\(error)")
+        }
+        self.size = size
+    }
+
     /// Keeps other programs from opening the image in a way that conflicts.
     func lock() throws(MachineError) {
         guard !isLocked else { return }
@@ -48,10 +58,13 @@ final class Disk: MachineDevice {
     let drive: Drive
     let device: BlockDeviceSpec
     var leastShape: QueueShape?
+    /// The most requests a second on average; 0 is no limit.
+    var iops: UInt32
 
     init(_ drive: Drive, _ device: BlockDeviceSpec) {
         self.drive = drive
         self.device = device
+        iops = UInt32(clamping: drive.spec.maximumIOPS ?? 0)
     }
 
     var id: String { device.id ?? drive.spec.id }
@@ -79,7 +92,7 @@ final class Disk: MachineDevice {
             case .on: .keep
             case .unmap: .unmap
             }
-        options.iopsLimit = UInt32(clamping: drive.spec.maximumIOPS ?? 0)
+        options.iopsLimit = iops
         return options
     }
 
@@ -88,7 +101,7 @@ final class Disk: MachineDevice {
         var info = BlockDeviceInfo(id: drive.spec.id, deviceID: id, file: drive.spec.file, size: drive.size)
         info.isReadOnly = drive.spec.isReadOnly
         info.isDirect = drive.spec.isDirect
-        info.iops = UInt64(drive.spec.maximumIOPS ?? 0)
+        info.iops = UInt64(iops)
         return info
     }
 

@@ -21,7 +21,7 @@ final class Machine {
 
     let options: LaunchOptions
     let reactor: Reactor
-    let parts: Parts
+    private(set) var parts: Parts
     /// What takes longer than a turn, one after another.
     let operations = OperationQueue()
     /// What is there to be plugged in.
@@ -33,7 +33,11 @@ final class Machine {
     /// What a machine is made of.
     struct Parts {
         let home: DeviceHome
-        let iothreads: [IOThread]
+        var iothreads: [IOThread]
+        /// The vCPUs' mailboxes, which every reactor serves.
+        let ports: [ExitPort]
+        /// Nil if system calls are not filtered.
+        let filters: ThreadFilters?
         let slots: SlotTable
         let chardevs: Chardevs
         let processors: Processors
@@ -67,6 +71,9 @@ final class Machine {
 
     /// Tells QMP's clients of an event.
     func post(_ event: QMPEvent) { server?.post(event) }
+
+    /// Counts an iothread in, or out.
+    func setIOThreads(_ iothreads: [IOThread]) { parts.iothreads = iothreads }
 
     // MARK: Running and pausing
 

@@ -4,7 +4,8 @@ final class OperationQueue {
     typealias Operation = (_ done: @escaping () -> Void) -> Void
 
     private var waiting: [Operation] = []
-    private var isBusy = false
+    /// Whether one is under way.
+    private(set) var isBusy = false
 
     /// Starts `operation` when those before it are done; at once if there is none. It calls its argument when it is
     /// done itself.

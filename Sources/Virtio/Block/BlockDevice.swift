@@ -90,6 +90,13 @@ package final class BlockDevice: VirtioDevice {
     /// What the disk has done since it was made.
     package var counters: BlockCounters { counts }
 
+    /// Sets the most requests a second on average; 0 is no limit. Requests that wait go by the new one.
+    package func limit(iops: UInt32) {
+        limiter = RateLimiter(rate: iops)
+        if isTimerSet { context?.reactor.cancel(tag: Self.timerTag, of: self) }
+        resumeQueues()
+    }
+
     /// Tells the driver the image's new size, after somebody has changed it.
     package func imageResized() throws(ImageError) {
         try image.refreshSize()
