@@ -96,6 +96,11 @@ extension FileDescriptor {
     }
 }
 
+/// Gives the file at `path` another name, in place of a file that has it.
+package func renameFile(_ path: String, to new: String) throws(Errno) {
+    _ = try checked { unsafe rename(path, new) }
+}
+
 /// Removes the file at `path`.
 package func removeFile(_ path: String) throws(Errno) {
     _ = try checked { unsafe unlink(path) }

@@ -18,6 +18,8 @@ package struct FileStatus: Sendable {
     /// Device and inode together name a file on this host.
     package let device: UInt64
     package let inode: UInt64
+    /// When its content was changed last, in seconds since 1970.
+    package let modified: UInt64
 
     private init(_ status: stat, size: UInt64) {
         kind =
@@ -35,6 +37,7 @@ package struct FileStatus: Sendable {
         blockSize = UInt64(clamping: status.st_blksize)
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
+        modified = UInt64(clamping: status.st_mtim.tv_sec)
     }
 
     /// The status of an open file.

@@ -114,9 +114,13 @@ private func openLog(_ options: LaunchOptions) throws(MachineError) {
     {
         Log.setLevel(level)
     }
-    guard case .file(let path) = options.log else { return }
+    guard case .file(let path) = options.log else {
+        // A daemon gives standard error up, and its parent waits for that.
+        if !options.isDaemon { Log.unblockStandardError() }
+        return
+    }
     do {
-        Log.setOutput(try FileDescriptor.open(path, [.writeOnly, .create, .append], mode: 0o640))
+        Log.setOutput(try LogFile.open(path))
     } catch {
         throw MachineError("-D \(path)", "cannot open the log: \(error)")
     }

@@ -71,4 +71,47 @@ import Testing
         #expect(Log.timeStamp(0) == "1970-01-01T00:00:00.000000Z")
         #expect(Log.timeStamp(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456Z")
     }
+
+    @Test func eachPlaceInTheProgramMaySayOnlySoMuch() {
+        var sites = CallSites()
+        let (one, other) = (CallSite("one", 1), CallSite("one", 2))
+        let second: UInt64 = 1_000_000_000
+        let start = 1000 * second
+        for number in 0..<UInt64(250) { #expect(sites.admit(one, at: start + number) == (number < 100 ? 0 : nil)) }
+        #expect(sites.admit(other, at: start) == 0)
+        #expect(sites.admit(one, at: start + 9 * second) == nil)
+        #expect(sites.admit(one, at: start + 10 * second) == 151)
+        #expect(sites.admit(one, at: start + 10 * second) == 0)
+        #expect(LogLimit.note(0) == "" && LogLimit.note(151) == " (and 151 more such lines before)")
+    }
+
+    @Test(arguments: ["x", "é", "€", "🐦"]) func aLineIsShortAndWhole(character: String) {
+        for count in [10, 4000, 4040, 4041, 4042, 4043, 4044, 4050, 10_000] {
+            let text = String(repeating: character, count: count / character.utf8.count)
+            let line = LogLine(.warn, "disk\n0", text)
+            #expect(line.bytes.count <= LogLine.longest && line.bytes.last == UInt8(ascii: "\n"))
+            let shown = String(validating: line.bytes, as: UTF8.self)
+            #expect(shown?.dropFirst(27).hasPrefix(" WARN disk?0: \(character)") == true)
+            #expect(count > 4040 || shown?.hasSuffix(text + "\n") == true)
+            if count == 10_000 { #expect(line.bytes.count >= LogLine.longest - 4) }
+        }
+    }
+
+    @Test func whatTheLogCannotTakeIsCounted() throws {
+        let pipe = try Process.pipe()
+        var output = LogOutput()
+        output.descriptor = pipe.second.rawValue
+        let line = LogLine(.info, "disk0", String(repeating: "x", count: 1000))
+        for _ in 0..<1000 { output.write(line) }
+        var read: [UInt8] = []
+        try pipe.first.setNonBlocking(true)
+        while let more = try? pipe.first.read(count: 65536), !more.isEmpty { read += more }
+        let taken = read.count / line.bytes.count
+        #expect(read.count % line.bytes.count == 0 && (10..<1000).contains(taken))
+        output.write(line)
+        let lines = String(decoding: try pipe.first.read(count: 65536), as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2)
+        #expect(lines.first?.contains(" WARN log: \(1000 - taken) lines were lost: ") == true)
+        #expect(lines.last?.contains(" INFO disk0: xxx") == true)
+    }
 }

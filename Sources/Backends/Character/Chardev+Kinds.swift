@@ -109,7 +109,7 @@ extension Chardev {
         id: String, on reactor: Reactor, write: ((String) -> Void)? = nil
     ) throws(ChardevError) -> Chardev {
         let chardev = try Chardev(reactor, id: id, filename: "log", .stream)
-        chardev.log(to: LogLines(write: write ?? { line in Log.info(id, line) }))
+        chardev.log(to: LogLines(write: write ?? { line in Log.write(.info, id) { line } }))
         return chardev
     }
 
