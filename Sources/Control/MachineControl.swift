@@ -4,16 +4,33 @@ package import Options
 /// What commands may ask of the machine. All of it is called on the main reactor's thread, and nothing blocks.
 package protocol MachineControl: AnyObject {
     var status: RunStatus { get }
+    /// Whether the vCPUs run.
+    var isRunning: Bool { get }
     var name: String? { get }
     /// In the canonical form of 36 characters.
     var uuid: String? { get }
     var architecture: Architecture { get }
     /// The machine types this program can start.
     var machineTypes: [MachineType] { get }
+    /// Bytes of the guest's memory.
+    var memorySize: UInt64 { get }
     var cpus: [CPUInfo] { get }
     var ioThreads: [IOThreadInfo] { get }
     var characterDevices: [CharacterDeviceInfo] { get }
     var blockDevices: [BlockDeviceInfo] { get }
+    /// Everything that has the id of a `-device`.
+    var devices: [TypedObject] { get }
+    /// Everything that has the id of an `-object`.
+    var objects: [TypedObject] { get }
+
+    /// Calls `answer` with what all devices have counted, each asked on its own reactor.
+    func readCounters(_ answer: @escaping ([DeviceCounters]) -> Void)
+    /// Breaks the connections of these character devices.
+    ///
+    /// - Throws: if one has none to break; then all are left alone.
+    func disconnect(characterDevices labels: [String]) throws(QMPError)
+    /// Writes what is where in the guest's address space into the log.
+    func logAddressSpace()
 
     /// Asks the guest to make do with so many bytes of memory, rounded down to pages.
     ///
@@ -61,15 +78,17 @@ package protocol MachineControl: AnyObject {
 }
 
 /// Whether the machine runs, in the words of `query-status`.
-package enum RunStatus: String, Sendable {
+package enum RunStatus: String, CaseIterable, Sendable {
     case running
     case paused
+    /// The guest has told that its kernel has panicked. Its vCPUs go on, so that it may reset itself or write a dump.
+    case guestPanicked = "guest-panicked"
     /// Neither: being created, or ending. StratoVirt's word for it.
     case other = "debug"
 }
 
 /// The guest's architecture, by its name in QMP.
-package enum Architecture: String, Sendable {
+package enum Architecture: String, CaseIterable, Sendable {
     // The name is the architecture's own.
     // swift-format-ignore: AlwaysUseLowerCamelCase
     case x86_64
@@ -126,11 +145,50 @@ package struct CharacterDeviceInfo: Equatable, Sendable {
     /// Where it leads, as `pty:/dev/pts/3` or `stdio`.
     package var filename: String
     package var isFrontendOpen: Bool
+    /// Whether it is a socket, whose connection can be broken.
+    package var isSocket: Bool
 
-    package init(label: String, filename: String, isFrontendOpen: Bool) {
+    package init(label: String, filename: String, isFrontendOpen: Bool, isSocket: Bool = false) {
         self.label = label
         self.filename = filename
         self.isFrontendOpen = isFrontendOpen
+        self.isSocket = isSocket
+    }
+}
+
+/// A device or object, by its type in the object model.
+package struct TypedObject: Equatable, Sendable {
+    package var id: String
+    package var type: String
+
+    package init(id: String, type: String) {
+        self.id = id
+        self.type = type
+    }
+}
+
+/// What one device has counted since it was made.
+package struct DeviceCounters: Equatable, Sendable {
+    package struct Counter: Equatable, Sendable {
+        package var name: String
+        package var value: UInt64
+        /// Whether it counts bytes, rather than events.
+        package var isBytes: Bool
+
+        package init(name: String, value: UInt64, isBytes: Bool) {
+            self.name = name
+            self.value = value
+            self.isBytes = isBytes
+        }
+    }
+
+    /// The device's id.
+    package var id: String
+    package var counters: [Counter]
+
+    package init(id: String, counters: [Counter]) {
+        self.id = id
+        self.counters = counters
     }
 }
 
@@ -178,6 +236,8 @@ package struct BlockDeviceInfo: Equatable, Sendable {
     package var size: UInt64
     /// Operations a second that are let through; 0 for no limit.
     package var iops: UInt64 = 0
+    /// What becomes of writes that are all zeroes: `off`, `on` or `unmap`.
+    package var zeroDetection = "off"
 
     package init(id: String, deviceID: String, file: String, size: UInt64) {
         self.id = id

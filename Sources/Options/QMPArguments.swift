@@ -111,7 +111,7 @@ package enum QMPArguments {
     }
 
     /// The drivers that StratoVirt documents for a MicroVm.
-    private static let mmioDrivers = [
+    static let mmioDrivers = [
         "virtio-blk-mmio": "virtio-blk-device", "virtio-net-mmio": "virtio-net-device",
     ]
 

@@ -6,13 +6,28 @@ import Options
 /// A machine that notes what it is asked and answers as told.
 final class FakeMachine: MachineControl {
     var status = RunStatus.running
+    var isRunning: Bool { status == .running || status == .guestPanicked }
     var name: String? = "vm"
     var uuid: String? = "11111111-2222-3333-4444-555555555555"
     var architecture = Architecture.x86_64
     var machineTypes = [MachineType(name: "microvm", maximumCPUs: 254)]
+    var memorySize: UInt64 = 256 << 20
     var cpus = [CPUInfo(index: 0, threadID: 100), CPUInfo(index: 1, threadID: 101, core: 1)]
     var ioThreads = [IOThreadInfo(id: "io1", threadID: 200)]
-    var characterDevices = [CharacterDeviceInfo(label: "serial0", filename: "pty:/dev/pts/3", isFrontendOpen: true)]
+    var characterDevices = [
+        CharacterDeviceInfo(label: "serial0", filename: "pty:/dev/pts/3", isFrontendOpen: true),
+        CharacterDeviceInfo(label: "agent", filename: "unix:/run/agent", isFrontendOpen: false, isSocket: true),
+    ]
+    var devices = [TypedObject(id: "blk0", type: "virtio-blk-device")]
+    var objects = [TypedObject(id: "io1", type: "iothread")]
+    var counters = [DeviceCounters(id: "blk0", counters: blockCounters)]
+
+    /// A disk's, with their places as values.
+    private static let blockCounters = [
+        "rd_operations", "wr_operations", "flush_operations", "unmap_operations", "rd_bytes", "wr_bytes",
+        "failed_rd_operations", "failed_wr_operations", "failed_flush_operations", "failed_unmap_operations",
+        "invalid_operations",
+    ].enumerated().map { DeviceCounters.Counter(name: $1, value: UInt64($0), isBytes: $1.hasSuffix("bytes")) }
     var blockDevices: [BlockDeviceInfo] = {
         var disk = BlockDeviceInfo(id: "rootfs", deviceID: "blk0", file: "/img/root.ext4", size: 1 << 30)
         disk.isReadOnly = true
@@ -35,6 +50,14 @@ final class FakeMachine: MachineControl {
         answer(balloon)
     }
 
+    func readCounters(_ answer: @escaping ([DeviceCounters]) -> Void) { answer(counters) }
+
+    func disconnect(characterDevices labels: [String]) throws(QMPError) {
+        try simple("yank \(labels.joined(separator: " "))")
+    }
+
+    func logAddressSpace() { calls.append("query-mem") }
+
     func stop(_ reply: QMPReply) { answer("stop", reply) { self.status = .paused } }
     func resume(_ reply: QMPReply) { answer("cont", reply) { self.status = .running } }
     func quit() { calls.append("quit") }
@@ -42,7 +65,7 @@ final class FakeMachine: MachineControl {
     func reset() throws(QMPError) { try simple("system_reset") }
 
     var drives: [DriveSpec] = []
-    var devices: [(spec: DeviceSpec, slot: Int?)] = []
+    var plugged: [(spec: DeviceSpec, slot: Int?)] = []
     var descriptorNumbers: [String: Int32] = [:]
 
     func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError) {
@@ -60,7 +83,7 @@ final class FakeMachine: MachineControl {
     func removeDrive(_ id: String) throws(QMPError) { try simple("blockdev-del \(id)") }
 
     func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply) {
-        answer("device_add \(spec.id ?? "")", reply) { self.devices.append((spec, slot)) }
+        answer("device_add \(spec.id ?? "")", reply) { self.plugged.append((spec, slot)) }
     }
 
     func removeDevice(_ id: String, _ reply: QMPReply) { answer("device_del \(id)", reply) {} }

@@ -18,7 +18,7 @@ private let time = QMPEvent.Timestamp(seconds: 12, microseconds: 34)
         #expect(
             QMPSession.forTest(machine).takeText()
                 == #"{"QMP":{"version":{"qemu":{"micro":1,"minor":0,"major":5},"package":"apus-0.1.0"},"#
-                + #""capabilities":[]}}"# + "\r\n")
+                + #""capabilities":["oob"]}}"# + "\r\n")
     }
 
     @Test(arguments: [
@@ -42,7 +42,10 @@ private let time = QMPEvent.Timestamp(seconds: 12, microseconds: 34)
             #"{"execute":"stop","control":{}}"#,
             "Unknown member 'control'; a command has 'execute', 'arguments' and 'id'"
         ),
-        (#"{"exec-oob":"stop"}"#, "Unknown member 'exec-oob'; a command has 'execute', 'arguments' and 'id'"),
+        (
+            #"{"exec-oob":"query-yank"}"#,
+            "Out-of-band execution has not been agreed on; enable 'oob' by qmp_capabilities"
+        ),
         (#"{"execute":"stop","arguments":[]}"#, "The member 'arguments' must be an object, not an array"),
         (#"{"execute":"stop","arguments":null}"#, "The member 'arguments' must be an object, not null"),
         (#"{"execute":"stop","arguments":{"x":1}}"#, "stop: unknown argument 'x'"),
@@ -51,8 +54,8 @@ private let time = QMPEvent.Timestamp(seconds: 12, microseconds: 34)
             "qmp_capabilities: argument 'enable' must be an array, not a boolean"
         ),
         (
-            #"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#,
-            #"qmp_capabilities: capability \"oob\" is not offered"#
+            #"{"execute":"qmp_capabilities","arguments":{"enable":["oob","x"]}}"#,
+            "qmp_capabilities: capability 'x' is not offered"
         ),
         (#"{"execute":"stop",}"#, "invalid JSON at byte 19: expected a member's name"),
     ])
@@ -174,12 +177,78 @@ private let time = QMPEvent.Timestamp(seconds: 12, microseconds: 34)
         #expect(!session.process(atMost: 4))
     }
 
+    // MARK: Out-of-band execution
+
+    /// A session with out-of-band execution, and a `stop` that the machine has not finished.
+    private func stopping(limits: QMPSession.Limits = QMPSession.Limits()) -> QMPSession {
+        let session = session(limits: limits)
+        _ = session.exchange(#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#)
+        machine.defers = true
+        #expect(session.exchange(#"{"execute":"stop","id":"stop"}"#) == "")
+        return session
+    }
+
+    private static let yank = #"{"exec-oob":"query-yank","id":"yank"}"#
+
+    @Test func overtakesWhatIsUnfinished() {
+        let session = stopping()
+        #expect(session.exchange(#"{"execute":"query-kvm","id":1}[]"# + Self.yank).hasSuffix(#""id":"yank"}"# + "\r\n"))
+        #expect(session.exchange(#"{"execute":"query-kvm","id":2}"#) == "")
+        machine.replies.removeFirst().succeed()
+        let lines = session.exchange("").split(separator: "\r\n")
+        #expect(lines.count == 4)
+        #expect(lines.first == #"{"return":{},"id":"stop"}"#)
+        #expect(lines[1].hasSuffix(#""id":1}"#))
+        #expect(lines[2].hasPrefix(#"{"error":"#))
+        #expect(lines[3].hasSuffix(#""id":2}"#))
+    }
+
+    @Test func readsNoFurtherThanItMay() {
+        let session = stopping()
+        let commands = (0..<8).map { #"{"execute":"query-kvm","id":\#($0)}"# }.joined()
+        #expect(session.exchange(commands + Self.yank) == "")
+        machine.replies.removeFirst().succeed()
+        let lines = session.exchange("").split(separator: "\r\n")
+        #expect(
+            lines.map { $0.split(separator: #""id":"#).last } == ["\"stop\"}"] + (0..<8).map { "\($0)}" } + [
+                "\"yank\"}"
+            ])
+    }
+
+    @Test(arguments: [
+        (#"{"exec-oob":"query-kvm"}"#, "The command 'query-kvm' cannot be executed out of band"),
+        (#"{"exec-oob":"query-yank","execute":"stop"}"#, "The members 'execute' and 'exec-oob' exclude each other"),
+        (#"{"exec-oob":1}"#, "The member 'exec-oob' must be a string, not a number"),
+        (#"{"exec-oob":"query-yank","arguments":{"x":1}}"#, "query-yank: unknown argument 'x'"),
+    ])
+    func refusesOutOfBand(command: String, because text: String) {
+        #expect(stopping().exchange(command) == #"{"error":{"class":"GenericError","desc":"\#(text)"}}"# + "\r\n")
+    }
+
+    @Test func doesNotReadAheadWithoutOutOfBandExecution() {
+        machine.defers = true
+        let session = session()
+        #expect(session.exchange(#"{"execute":"stop"}{"exec-oob":"query-yank"}"#) == "")
+        machine.replies.removeFirst().succeed()
+        #expect(session.exchange("").contains("has not been agreed on"))
+    }
+
+    @Test func switchesOutOfBandExecutionOff() {
+        let session = session()
+        _ = session.exchange(#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#)
+        #expect(session.exchange(Self.yank).hasPrefix(#"{"return":"#))
+        _ = session.exchange(#"{"execute":"qmp_capabilities"}"#)
+        #expect(session.exchange(Self.yank).hasPrefix(#"{"error":"#))
+    }
+
     // MARK: Events
 
     @Test(arguments: [
         (QMPEvent.stop, #"{"event":"STOP","data":{}"#),
         (.resume, #"{"event":"RESUME","data":{}"#),
         (.powerdown, #"{"event":"POWERDOWN","data":{}"#),
+        (.guestPanicked, #"{"event":"GUEST_PANICKED","data":{"action":"run"}"#),
+        (.guestCrashLoaded, #"{"event":"GUEST_CRASHLOADED","data":{"action":"run"}"#),
         (.reset(guest: true), #"{"event":"RESET","data":{"guest":true}"#),
         (
             .shutdown(guest: false, reason: "host-qmp-quit"),

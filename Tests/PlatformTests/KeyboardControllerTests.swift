@@ -154,6 +154,19 @@ private final class I8042 {
     }
 }
 
+@Suite struct PanicPortTests {
+    @Test(
+        arguments: [
+            (1, .panicked), (3, .panicked), (2, .crashLoaded), (0, .none), (4, .none), (0xfc, .none),
+            (0xff, .panicked), (0x100, .none),
+        ] as [(UInt64, BusAction)])
+    func tellsOfAPanic(value: UInt64, action: BusAction) {
+        let port = PanicPort()
+        for size in [1, 2, 4, 8] { #expect(port.write(at: 0, size: size, value: value) == action) }
+        #expect(port.read(at: 0, size: 1) == 3)
+    }
+}
+
 @Suite struct PowerControlTests {
     @Test func softOffCutsThePowerAndTheResetRegisterResets() {
         let power = PowerControl()

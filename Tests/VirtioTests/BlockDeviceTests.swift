@@ -146,6 +146,7 @@ import Virtio
         #expect(disk.queue.takeUsed() == DriverQueue.Used(head: 0, written: 1))
         #expect(try disk.driver.memory.load(at: status, as: UInt8.self) == 1)
         #expect(disk.device.counters.failures == 1)
+        #expect(disk.device.counters.failedWrites == 1)
         #expect(try disk.request(Kind.read, count: 512).status == 0)
         #expect(!disk.driver.status.contains(.deviceNeedsReset))
     }
@@ -201,6 +202,13 @@ import Virtio
         let counters = disk.device.counters
         #expect(counters.writes == 1 && counters.bytesWritten == 1024)
         #expect(counters.reads == 2 && counters.bytesRead == 2048)
-        #expect(counters.flushes == 1 && counters.unmaps == 0 && counters.failures == 1)
+        #expect(counters.flushes == 1 && counters.unmaps == 0 && counters.failures == 1 && counters.invalid == 1)
+        let told = disk.device.tally.filter { $0.value != 0 }
+        #expect(
+            told == [
+                DeviceCounter("rd_operations", 2), DeviceCounter("wr_operations", 1),
+                DeviceCounter("flush_operations", 1), DeviceCounter("rd_bytes", 2048, isBytes: true),
+                DeviceCounter("wr_bytes", 1024, isBytes: true), DeviceCounter("invalid_operations", 1),
+            ])
     }
 }

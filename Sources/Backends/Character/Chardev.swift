@@ -85,6 +85,14 @@ package final class Chardev {
         reader?.resume()
     }
 
+    /// Whether the host's end is a socket.
+    package var isSocket: Bool { kind != .stream }
+
+    /// Breaks the connection of a socket, as if its client had; the next one may come.
+    package func disconnect() {
+        if isSocket, isOpen { loseConnection() }
+    }
+
     // MARK: The end
 
     /// Runs the reactor until the output has left, or for at most `nanoseconds`: for the end of the process, after

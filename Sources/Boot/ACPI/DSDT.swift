@@ -8,6 +8,7 @@ enum DSDT {
     static func table(devices: [VirtioMMIODevice], hasSerial: Bool) -> ACPITable {
         var nodes: [UInt8] = []
         if hasSerial { nodes += serial() }
+        nodes += panicPort()
         for (index, device) in devices.enumerated() { nodes += virtio(device, index: index) }
         return ACPITable(signature: "DSDT", revision: 2, body: softOff() + AML.scope("_SB_", nodes))
     }
@@ -25,6 +26,14 @@ enum DSDT {
             "COM1",
             AML.name("_HID", AML.integer(serialPort)) + AML.name("_UID", AML.integer(1))
                 + AML.name("_CRS", ACPIResource.template(resources)))
+    }
+
+    /// The device that Linux's `pvpanic-mmio` looks for.
+    private static func panicPort() -> [UInt8] {
+        AML.device(
+            "PEVT",
+            AML.name("_HID", AML.string("QEMU0001"))
+                + AML.name("_CRS", ACPIResource.template([ACPIResource.io(port: Layout.panicPort, length: 1)])))
     }
 
     private static func virtio(_ device: VirtioMMIODevice, index: Int) -> [UInt8] {

@@ -34,6 +34,8 @@ package enum Layout {
     static let localAPIC: UInt32 = 0xfee0_0000
     static let ioAPIC: UInt32 = 0xfec0_0000
 
+    /// Where a guest tells that its kernel has panicked, an I/O port of 8 bits.
+    package static let panicPort: UInt16 = 0x505
     /// ACPI sleep control register, an I/O port of 8 bits: `SLP_EN` (bit 5) with `SLP_TYP` 5 (bits 2 to 4) powers off.
     package static let sleepControlPort: UInt16 = 0x600
     /// ACPI sleep status register, an I/O port of 8 bits: `WAK_STS` (bit 7), cleared by writing it.

@@ -1,38 +1,6 @@
-/// One row of the command table: what a command is called, what it takes, and what it does.
+/// One row of the command table: what a command is called, what it takes and gives, and what it does.
 package struct Command: Sendable {
-    /// What an argument's value may be.
-    package enum ArgumentType: Equatable, Sendable {
-        case string
-        case boolean
-        /// An integer within the range.
-        case integer(ClosedRange<UInt64>)
-        case array
-        case object
-
-        /// The type in the words of an error message.
-        var description: String {
-            switch self {
-            case .string: "a string"
-            case .boolean: "a boolean"
-            case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
-            case .array: "an array"
-            case .object: "an object"
-            }
-        }
-    }
-
-    /// One member of `arguments`.
-    package struct Argument: Equatable, Sendable {
-        package let name: String
-        package let type: ArgumentType
-        package let isOptional: Bool
-
-        package init(_ name: String, _ type: ArgumentType, optional isOptional: Bool = false) {
-            self.name = name
-            self.type = type
-            self.isOptional = isOptional
-        }
-    }
+    package typealias Argument = QMPMember
 
     package let name: String
     /// What it does, in one sentence.
@@ -40,29 +8,57 @@ package struct Command: Sendable {
     package let arguments: [Argument]
     /// Whether members of `arguments` that the row doesn't name are passed over instead of refused.
     package let toleratesUnknown: Bool
+    /// What its `return` member holds.
+    package let returns: QMPType
+    /// Whether it may overtake commands that came before it (`exec-oob`). Such a command answers at once.
+    package let allowsOutOfBand: Bool
     let run: @Sendable (CommandCall) -> CommandOutcome
 
     package init(
         _ name: String, _ summary: String, arguments: [Argument] = [], toleratesUnknown: Bool = false,
+        returns: QMPType = .nothing, allowsOutOfBand: Bool = false,
         run: @escaping @Sendable (CommandCall) -> CommandOutcome
     ) {
         self.name = name
         self.summary = summary
         self.arguments = arguments
         self.toleratesUnknown = toleratesUnknown
+        self.returns = returns
+        self.allowsOutOfBand = allowsOutOfBand
         self.run = run
     }
 
     /// A command without arguments that only reads the machine's state.
     static func query(
-        _ name: String, _ summary: String, _ answer: @escaping @Sendable (any MachineControl) -> JSONValue
+        _ name: String, _ summary: String, returns: QMPType,
+        _ answer: @escaping @Sendable (any MachineControl) -> JSONValue
     ) -> Command {
-        Command(name, summary) { .done(answer($0.machine)) }
+        Command(name, summary, returns: returns) { .done(answer($0.machine)) }
     }
 
     /// A command without arguments whose answer never changes.
-    static func constant(_ name: String, _ summary: String, _ answer: JSONValue) -> Command {
-        Command(name, summary) { _ in .done(answer) }
+    static func constant(
+        _ name: String, _ summary: String, returns: QMPType, _ answer: JSONValue
+    ) -> Command {
+        Command(name, summary, returns: returns) { _ in .done(answer) }
+    }
+
+    /// A command that is carried out on the spot, with an answer or an error.
+    static func immediate(
+        _ name: String, _ summary: String, arguments: [Argument] = [], toleratesUnknown: Bool = false,
+        returns: QMPType = .nothing, allowsOutOfBand: Bool = false,
+        _ body: @escaping @Sendable (CommandCall) throws(QMPError) -> JSONValue
+    ) -> Command {
+        Command(
+            name, summary, arguments: arguments, toleratesUnknown: toleratesUnknown, returns: returns,
+            allowsOutOfBand: allowsOutOfBand
+        ) { call in
+            do throws(QMPError) {
+                return .done(try body(call))
+            } catch {
+                return .failed(error)
+            }
+        }
     }
 }
 

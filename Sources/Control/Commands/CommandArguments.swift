@@ -5,21 +5,9 @@ package struct CommandArguments: Sendable {
 
     init(_ object: JSONObject, for command: Command) throws(QMPError) {
         self.object = object
-        for argument in command.arguments {
-            guard let value = object[argument.name] else {
-                guard argument.isOptional else {
-                    throw QMPError("\(command.name): argument '\(argument.name)' is missing")
-                }
-                continue
-            }
-            if let problem = argument.type.problem(with: value) {
-                throw QMPError("\(command.name): argument '\(argument.name)' \(problem)")
-            }
-        }
-        guard !command.toleratesUnknown else { return }
-        for member in object.members where !command.arguments.contains(where: { $0.name == member.name }) {
-            throw QMPError("\(command.name): unknown argument '\(member.name)'")
-        }
+        let objection = QMPType.objection(
+            to: object, members: command.arguments, open: command.toleratesUnknown)
+        if let objection { throw QMPError("\(command.name): \(objection)") }
     }
 
     /// The string argument of that name, or nil if it wasn't given.
@@ -36,7 +24,7 @@ package struct CommandArguments: Sendable {
 
     /// The integer argument of that name, or nil if it wasn't given.
     package func integer(_ name: String) -> UInt64? {
-        object[name]?.unsignedInteger
+        object[name]?.natural
     }
 
     /// The array argument of that name, or nil if it wasn't given.
@@ -45,34 +33,14 @@ package struct CommandArguments: Sendable {
         return value
     }
 
+    /// The strings of the array argument of that name, or nil if it wasn't given.
+    package func strings(_ name: String) -> [String]? {
+        array(name)?.compactMap { if case .string(let text) = $0 { text } else { nil } }
+    }
+
     /// The object argument of that name, or nil if it wasn't given.
     package func object(_ name: String) -> JSONObject? {
         guard case .object(let value) = object[name] else { return nil }
         return value
-    }
-}
-
-extension JSONValue {
-    fileprivate var unsignedInteger: UInt64? {
-        switch self {
-        case .integer(let value): UInt64(exactly: value)
-        case .unsigned(let value): value
-        default: nil
-        }
-    }
-}
-
-extension Command.ArgumentType {
-    /// Why the value is not of this type, as the end of a sentence; nil when it is.
-    fileprivate func problem(with value: JSONValue) -> String? {
-        switch (self, value) {
-        case (.string, .string(let text)):
-            // It would end early on its way through a C interface.
-            text.utf8.contains(0) ? "contains a NUL character" : nil
-        case (.boolean, .bool), (.array, .array), (.object, .object): nil
-        case (.integer(let range), .integer), (.integer(let range), .unsigned):
-            value.unsignedInteger.map(range.contains) == true ? nil : "must be \(description)"
-        default: "must be \(description), not \(value.kind)"
-        }
     }
 }

@@ -1,13 +1,31 @@
 /// All commands by name. What dispatches a command is also what describes it, so the two can't drift apart.
 package struct CommandTable: Sendable {
+    /// Commands that belong together, under a heading of the reference.
+    package struct Section: Sendable {
+        package let title: String
+        package let commands: [Command]
+
+        init(_ title: String, _ commands: [Command]) {
+            self.title = title
+            self.commands = commands
+        }
+    }
+
+    package let sections: [Section]
     /// The rows in the order `query-commands` lists them.
     package let commands: [Command]
     private let index: [String: Int]
 
     /// A table of these rows. Where two share a name the first one counts.
-    package init(_ commands: [Command]) {
-        self.commands = commands
+    package init(_ sections: [Section]) {
+        self.sections = sections
+        commands = sections.flatMap(\.commands)
         index = Dictionary(commands.enumerated().map { ($1.name, $0) }) { first, _ in first }
+    }
+
+    /// A table of these rows without headings.
+    package init(_ commands: [Command]) {
+        self.init([Section("Commands", commands)])
     }
 
     /// The command of that name, or nil if there is none.
@@ -16,7 +34,17 @@ package struct CommandTable: Sendable {
     }
 
     /// Every command that a machine answers.
-    package static let standard = CommandTable(
-        Command.protocolCommands + Command.lifecycle + Command.machineQueries + Command.blockQueries
-            + Command.balloon + Command.plugging + Command.compatibility)
+    package static let standard = CommandTable([
+        Section("The conversation", Command.protocolCommands),
+        Section("Life", Command.lifecycle),
+        Section("The machine and its processors", Command.machineQueries),
+        Section("Memory", Command.balloon),
+        Section("Disks", Command.blockQueries),
+        Section("Plugging in and out", Command.plugging),
+        Section("Counters", Command.statistics),
+        Section("Connections", Command.yank),
+        Section("Types, objects and their properties", Command.objectModel),
+        Section("What a MicroVm has nothing of", Command.compatibility),
+        Section("What needs more than a MicroVm", Command.standardMachine),
+    ])
 }

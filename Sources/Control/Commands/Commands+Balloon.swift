@@ -1,20 +1,21 @@
 extension Command {
     /// Commands about the memory balloon.
     static let balloon: [Command] = [
-        Command(
+        .immediate(
             "balloon", "Ask the guest to make do with so many bytes of memory; more than it has counts as all of it.",
             arguments: [Argument("value", .integer(1...UInt64.max))], toleratesUnknown: true
-        ) { call in
-            do throws(QMPError) {
-                try call.machine.setBalloon(call.arguments.integer("value") ?? .max)
-                return .done(.emptyObject)
-            } catch {
-                return .failed(error)
-            }
+        ) { call throws(QMPError) in
+            try call.machine.setBalloon(call.arguments.integer("value") ?? .max)
+            return .emptyObject
         },
         Command(
             "query-balloon", "How much memory the guest makes do with, and how it uses that, if it tells.",
-            toleratesUnknown: true
+            toleratesUnknown: true,
+            returns: .structure([
+                QMPMember("actual", .natural),
+                QMPMember("stats", .object, "by QEMU's names, `stat-free-memory` and others", optional: true),
+                QMPMember("last-update", .natural, "when the guest has told them, since 1970", optional: true),
+            ])
         ) { call in
             do throws(QMPError) {
                 try call.machine.queryBalloon { call.reply.succeed($0.json) }

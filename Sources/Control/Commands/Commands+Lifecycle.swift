@@ -1,10 +1,15 @@
 extension Command {
     /// Commands that start, stop and end the machine.
     static let lifecycle: [Command] = [
-        .query("query-status", "Whether the machine runs.") { machine in
-            let status = machine.status
-            return [
-                "singlestep": false, "running": .bool(status == .running), "status": .string(status.rawValue),
+        .query(
+            "query-status", "Whether the machine runs.",
+            returns: .structure([
+                QMPMember("running", .boolean), QMPMember("singlestep", .boolean),
+                QMPMember("status", .choice(RunStatus.allCases.map(\.rawValue))),
+            ])
+        ) { machine in
+            [
+                "singlestep": false, "running": .bool(machine.isRunning), "status": .string(machine.status.rawValue),
             ]
         },
         Command("stop", "Halt all vCPUs and finish the I/O in flight; stopping twice is no error.") { call in
@@ -19,21 +24,13 @@ extension Command {
             call.machine.quit()
             return .done(.emptyObject)
         },
-        Command("system_powerdown", "Ask the guest to power off.") { call in
-            do throws(QMPError) {
-                try call.machine.powerDown()
-                return .done(.emptyObject)
-            } catch {
-                return .failed(error)
-            }
+        .immediate("system_powerdown", "Ask the guest to power off.") { call throws(QMPError) in
+            try call.machine.powerDown()
+            return .emptyObject
         },
-        Command("system_reset", "Start the machine anew, without asking the guest.") { call in
-            do throws(QMPError) {
-                try call.machine.reset()
-                return .done(.emptyObject)
-            } catch {
-                return .failed(error)
-            }
+        .immediate("system_reset", "Start the machine anew, without asking the guest.") { call throws(QMPError) in
+            try call.machine.reset()
+            return .emptyObject
         },
     ]
 }

@@ -7,6 +7,8 @@ package struct QMPEvent: Equatable, Sendable {
         case stop = "STOP"
         case resume = "RESUME"
         case powerdown = "POWERDOWN"
+        case guestPanicked = "GUEST_PANICKED"
+        case guestCrashLoaded = "GUEST_CRASHLOADED"
         case balloonChanged = "BALLOON_CHANGED"
         case deviceDeleted = "DEVICE_DELETED"
 
@@ -59,6 +61,12 @@ package struct QMPEvent: Equatable, Sendable {
     package static func deviceDeleted(_ id: String) -> QMPEvent {
         QMPEvent(name: .deviceDeleted, data: ["device": .string(id), "path": .string(id)])
     }
+
+    /// The guest's kernel has panicked; the machine goes on.
+    package static let guestPanicked = QMPEvent(name: .guestPanicked, data: ["action": "run"])
+
+    /// The guest's kernel has panicked, and a crash kernel of its own takes over.
+    package static let guestCrashLoaded = QMPEvent(name: .guestCrashLoaded, data: ["action": "run"])
 
     /// The event as sent, without the line's end.
     func json(at time: Timestamp) -> JSONValue {

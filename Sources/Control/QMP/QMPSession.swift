@@ -12,6 +12,9 @@ package protocol QMPSessionDelegate: AnyObject {
 /// here, and once `inputRoom` is used up, in the socket. In the same way a client that does not read its answers is
 /// given no more of them: nothing a client does makes this grow.
 ///
+/// A client that has agreed on out-of-band execution may send commands that overtake the others. To find them the
+/// session reads on while a command is unfinished, until a few others wait.
+///
 /// Negotiation is taken as StratoVirt does: `qmp_capabilities` is welcome and not needed. Events flow from the first
 /// answer on; a client that negotiates finds none before it has, as QEMU's own client library demands.
 package final class QMPSession {
@@ -23,6 +26,8 @@ package final class QMPSession {
         package var output = 256 << 10
         /// Events waiting; a further one pushes out the oldest.
         package var events = 50
+        /// Commands read ahead of their turn in search of one that may overtake them; as many as QEMU reads.
+        package var waiting = 8
         package var json = JSONLimits()
 
         package init() {}
@@ -42,8 +47,18 @@ package final class QMPSession {
     private var hasAnswered = false
     private var isProcessing = false
     private var serial: UInt64 = 0
-    private var pending: (serial: UInt64, id: JSONValue?)?
+    private var unfinished: [Unfinished] = []
+    /// What came behind the unfinished command.
+    private var waiting: [JSONReader.Outcome] = []
+    private var outOfBand = false
     private var descriptor: FileDescriptor?
+
+    /// A command that has been started and not been answered.
+    private struct Unfinished {
+        let serial: UInt64
+        let id: JSONValue?
+        let isOutOfBand: Bool
+    }
 
     /// A session that has just begun: the greeting is its first output.
     package init(
@@ -63,7 +78,13 @@ package final class QMPSession {
     package var inputRoom: Int { max(0, limits.input - (input.count - inputOffset)) }
 
     /// Whether a command has been started and not been answered.
-    package var isBusy: Bool { pending != nil }
+    package var isBusy: Bool { !unfinished.isEmpty }
+
+    /// Whether commands may overtake others.
+    package var allowsOutOfBand: Bool {
+        get { outOfBand }
+        set { outOfBand = newValue }
+    }
 
     /// Takes bytes from the client, at most `inputRoom` of them; more are dropped.
     package func receive(_ bytes: Span<UInt8>) {
@@ -94,27 +115,51 @@ package final class QMPSession {
         isProcessing = true
         defer { isProcessing = false }
         for _ in 0..<max(0, limit) {
+            if mayRun, !waiting.isEmpty {
+                run(waiting.removeFirst())
+                continue
+            }
             // A value of its own: where exclusivity is not checked, a property's span would outlive its access.
             let bytes = input
-            guard canProcess, let outcome = reader.next(in: bytes.span, from: &inputOffset) else { break }
-            switch outcome {
-            case .value(let value): execute(value)
-            case .malformed(let error): respond(.failed(QMPError(error.description)), id: nil)
-            }
+            guard mayRead, let outcome = reader.next(in: bytes.span, from: &inputOffset) else { break }
+            if mayRun || isOutOfBand(outcome) { run(outcome) } else { waiting.append(outcome) }
         }
-        return canProcess
+        return mayRead || mayRun && !waiting.isEmpty
     }
 
-    private var canProcess: Bool {
-        pending == nil && inputOffset < input.count && output.count < limits.output
+    /// Whether the next command in order may start.
+    private var mayRun: Bool { !isBlocked && output.count < limits.output }
+
+    /// Whether a command is unfinished that the others must wait for.
+    private var isBlocked: Bool { unfinished.contains { !$0.isOutOfBand } }
+
+    private var mayRead: Bool {
+        inputOffset < input.count && output.count < limits.output
+            && (!isBlocked && waiting.isEmpty || outOfBand && waiting.count < limits.waiting)
+    }
+
+    private func isOutOfBand(_ outcome: JSONReader.Outcome) -> Bool {
+        guard outOfBand, case .value(let value) = outcome else { return false }
+        return QMPRequest.isOutOfBand(value)
+    }
+
+    private func run(_ outcome: JSONReader.Outcome) {
+        switch outcome {
+        case .value(let value): execute(value)
+        case .malformed(let error): respond(.failed(QMPError(error.description)), id: nil)
+        }
     }
 
     private func execute(_ value: JSONValue) {
         let id = value["id"]
+        let isOutOfBand = QMPRequest.isOutOfBand(value)
         do throws(QMPError) {
+            guard outOfBand || !isOutOfBand else {
+                throw QMPError("Out-of-band execution has not been agreed on; enable 'oob' by qmp_capabilities")
+            }
             let request = try QMPRequest(value, commands: commands)
             serial &+= 1
-            pending = (serial, id)
+            unfinished.append(Unfinished(serial: serial, id: id, isOutOfBand: isOutOfBand))
             let call = CommandCall(
                 arguments: request.arguments, machine: machine, version: version, commands: commands, session: self,
                 reply: QMPReply(session: self, serial: serial))
@@ -125,11 +170,11 @@ package final class QMPSession {
         }
     }
 
-    /// Answers the pending command, if it is still that one.
+    /// Answers the command of that number, if it has not been answered.
     func finish(_ serial: UInt64, _ outcome: CommandOutcome) {
-        guard let pending, pending.serial == serial else { return }
-        self.pending = nil
-        respond(outcome, id: pending.id)
+        guard let index = unfinished.firstIndex(where: { $0.serial == serial }) else { return }
+        let command = unfinished.remove(at: index)
+        respond(outcome, id: command.id)
         if !isProcessing { delegate?.sessionNeedsService(self) }
     }
 

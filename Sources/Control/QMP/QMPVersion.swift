@@ -9,13 +9,25 @@ package struct QMPVersion: Equatable, Sendable {
         self.package = package
     }
 
+    /// The capability of commands that overtake others.
+    static let outOfBand = "oob"
+    /// What the greeting offers.
+    static let capabilities = [outOfBand]
+
+    static let type = QMPType.structure([
+        QMPMember(
+            "qemu",
+            .structure([QMPMember("major", .natural), QMPMember("minor", .natural), QMPMember("micro", .natural)])),
+        QMPMember("package", .string),
+    ])
+
     /// What `query-version` returns.
     var json: JSONValue {
         ["qemu": ["micro": 1, "minor": 0, "major": 5], "package": .string(package)]
     }
 
-    /// What a client is sent when it connects, without the line's end. No capability is offered.
+    /// What a client is sent when it connects, without the line's end.
     var greeting: JSONValue {
-        ["QMP": ["version": json, "capabilities": []]]
+        ["QMP": ["version": json, "capabilities": .array(Self.capabilities.map { .string($0) })]]
     }
 }

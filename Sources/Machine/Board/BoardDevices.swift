@@ -6,7 +6,7 @@ import Hypervisor
 import Options
 import Platform
 
-/// The devices of a light machine that are not virtio: serial port, keyboard controller, power registers.
+/// The devices of a light machine that are not virtio: serial port, keyboard controller, power registers, pvpanic.
 final class BoardDevices {
     private let options: LaunchOptions
     private let reactor: Reactor
@@ -28,6 +28,7 @@ final class BoardDevices {
         var ranges = [
             range(KeyboardController.firstPort, KeyboardController.portCount),
             range(PowerControl.firstPort, PowerControl.portCount),
+            range(PanicPort.firstPort, PanicPort.portCount),
         ]
         if options.serial != nil { ranges.append(range(MicroVM.serialPort, SerialPort.portCount)) }
         return ranges
@@ -48,6 +49,7 @@ final class BoardDevices {
         let keyboard = KeyboardController(interrupt: try line(MicroVM.keyboardLine, "i8042"))
         try attach(keyboard, "i8042", KeyboardController.firstPort, KeyboardController.portCount)
         try attach(PowerControl(), "power control", PowerControl.firstPort, PowerControl.portCount)
+        try attach(PanicPort(), "pvpanic", PanicPort.firstPort, PanicPort.portCount)
         if let id = options.serial?.chardevID { try attachSerial(id) }
     }
 

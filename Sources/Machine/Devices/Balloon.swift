@@ -7,6 +7,7 @@ import Virtio
 /// The balloon of the machine. It lives on the main reactor, as the clients do that move it.
 final class Balloon: MachineDevice {
     let id: String
+    let type = "virtio-balloon-device"
     private let device: BalloonDevice
     /// The guest's memory, in pages of the balloon.
     private let pages: UInt32

@@ -37,8 +37,11 @@ final class Chardevs {
 
     /// What QMP tells about them.
     var infos: [CharacterDeviceInfo] {
-        opened.map { CharacterDeviceInfo(label: $0.id, filename: $0.filename, isFrontendOpen: $0.isFrontendOpen) }
-            + others
+        opened.map { chardev in
+            CharacterDeviceInfo(
+                label: chardev.id, filename: chardev.filename, isFrontendOpen: chardev.isFrontendOpen,
+                isSocket: chardev.isSocket)
+        } + others
     }
 
     /// Sends what guests have written last, for at most `nanoseconds`, and leaves the host's ends as they were found.

@@ -73,6 +73,13 @@ final class DeviceHome {
     /// The device in the slot, if it lives here.
     func device(inSlot slot: Int) -> VirtioDevice? { transports[slot]?.device }
 
+    /// What the devices that live here tell of themselves.
+    var reports: [DeviceReport] {
+        transports.map { slot, transport in
+            DeviceReport(slot: slot, id: transport.device.id, counters: transport.device.tally)
+        }
+    }
+
     /// Lets no device begin anything new, and calls `done` when nothing is in flight any more.
     func pause(_ done: @escaping () -> Void) {
         let countdown = Countdown(transports.count, done)
@@ -83,6 +90,13 @@ final class DeviceHome {
     func resume() {
         for transport in transports.values { transport.resume() }
     }
+}
+
+/// What a device behind registers tells of itself, on its way from its reactor to the main one.
+struct DeviceReport: Sendable {
+    let slot: Int
+    let id: String
+    let counters: [DeviceCounter]
 }
 
 /// Calls a function when something has happened a number of times.

@@ -69,6 +69,8 @@ final class Disk: MachineDevice {
 
     var id: String { device.id ?? drive.spec.id }
 
+    var type: String { "virtio-blk-device" }
+
     var iothread: String? { device.iothread }
 
     var maker: DeviceMaker {
@@ -101,6 +103,7 @@ final class Disk: MachineDevice {
         var info = BlockDeviceInfo(id: drive.spec.id, deviceID: id, file: drive.spec.file, size: drive.size)
         info.isReadOnly = drive.spec.isReadOnly
         info.isDirect = drive.spec.isDirect
+        info.zeroDetection = drive.spec.zeroDetection.rawValue
         info.iops = UInt64(iops)
         return info
     }

@@ -6,6 +6,7 @@ import Virtio
 /// A source of entropy of the machine.
 final class Entropy: MachineDevice {
     let id: String
+    let type = "virtio-rng-device"
     private let source: RandomSource
     private let limit: EntropyDevice.Limit?
 

@@ -22,6 +22,8 @@ final class HybridVsock: MachineDevice {
 
     var id: String { spec.id ?? Self.defaultID }
 
+    var type: String { "vhost-vsock-device" }
+
     var maker: DeviceMaker {
         let (id, guestCID, sockets) = (id, spec.guestCID, Handover(sockets))
         return { _ throws(MachineError) in

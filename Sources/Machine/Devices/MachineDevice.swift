@@ -7,6 +7,8 @@ import Virtio
 protocol MachineDevice: AnyObject {
     /// Its name in QMP, in messages and in the log.
     var id: String { get }
+    /// Its type, as `-device` has it.
+    var type: String { get }
     /// The id of the iothread it lives on; nil for the main reactor.
     var iothread: String? { get }
     /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.

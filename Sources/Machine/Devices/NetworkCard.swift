@@ -29,6 +29,8 @@ final class NetworkCard: MachineDevice {
 
     var id: String { device.id ?? netdev.id }
 
+    var type: String { "virtio-net-device" }
+
     var maker: DeviceMaker {
         let tap = Handover(tap)
         var options = NetworkDevice.Options(mac: mac.octets)

@@ -6,6 +6,7 @@ import Virtio
 /// `virtio-serial-device` with its ports: consoles and channels for data.
 final class SerialBus: MachineDevice {
     let id: String
+    let type = "virtio-serial-device"
     private let ports: [ConsoleDevice.Port]
 
     /// - Throws: for a port whose chardev is not there.

@@ -26,6 +26,8 @@ final class VhostVsock: MachineDevice {
 
     var id: String { spec.id ?? "vsock" }
 
+    var type: String { "vhost-vsock-device" }
+
     var maker: DeviceMaker {
         let (id, cid, vhost) = (id, spec.guestCID, vhost)
         return { _ throws(MachineError) in

@@ -7,6 +7,8 @@ enum EndCause: Equatable {
     case guestReset
     /// A triple fault: how a guest without a reset register resets.
     case guestTripleFault
+    /// The same after the guest's kernel has panicked.
+    case guestPanic(resets: Bool)
     /// QMP's `quit`, `system_powerdown` and `system_reset`.
     case quit
     case hostPowerDown
@@ -23,7 +25,7 @@ enum EndCause: Equatable {
     /// Whether the guest brought it about.
     var isGuest: Bool {
         switch self {
-        case .guestPowerOff, .guestReset, .guestTripleFault: true
+        case .guestPowerOff, .guestReset, .guestTripleFault, .guestPanic: true
         case .quit, .hostPowerDown, .hostReset, .signal, .processorFailure: false
         }
     }
@@ -33,6 +35,7 @@ enum EndCause: Equatable {
         switch self {
         // StratoVirt's word for all three; a reset is told by the RESET event before.
         case .guestPowerOff, .guestReset, .guestTripleFault: "guest-shutdown"
+        case .guestPanic: "guest-panic"
         case .quit: "host-qmp-quit"
         case .hostPowerDown: "host-qmp-system-powerdown"
         case .hostReset: "host-qmp-system-reset"
@@ -47,6 +50,8 @@ enum EndCause: Equatable {
         case .guestPowerOff: "the guest powered off"
         case .guestReset: "the guest reset itself"
         case .guestTripleFault: "the guest ended in a triple fault, its way to reset"
+        case .guestPanic(resets: true): "the guest's kernel panicked, and the guest reset itself"
+        case .guestPanic(resets: false): "the guest's kernel panicked, and the guest powered off"
         case .quit: "ended by quit"
         case .hostPowerDown: "ended by system_powerdown"
         case .hostReset: "ended by system_reset"
@@ -55,12 +60,21 @@ enum EndCause: Equatable {
         }
     }
 
+    /// The cause as it is when the guest's kernel has panicked before.
+    var afterPanic: EndCause {
+        switch self {
+        case .guestPowerOff: .guestPanic(resets: false)
+        case .guestReset, .guestTripleFault: .guestPanic(resets: true)
+        default: self
+        }
+    }
+
     /// The events that announce it, in their order.
     var events: [QMPEvent] {
         let shutdown = QMPEvent.shutdown(guest: isGuest, reason: reason)
         return switch self {
         case .hostPowerDown: [.powerdown, shutdown]
-        case .guestReset, .guestTripleFault, .hostReset: [.reset(guest: isGuest), shutdown]
+        case .guestReset, .guestTripleFault, .guestPanic(resets: true), .hostReset: [.reset(guest: isGuest), shutdown]
         default: [shutdown]
         }
     }

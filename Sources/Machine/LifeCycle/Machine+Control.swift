@@ -5,11 +5,13 @@ import Options
 extension Machine: MachineControl {
     var status: RunStatus {
         switch state {
-        case .running, .pausing: .running
+        case .running, .pausing: hasPanicked ? .guestPanicked : .running
         case .paused, .created: .paused
         case .ending: .other
         }
     }
+
+    var isRunning: Bool { state == .running || state == .pausing }
 
     var name: String? { options.name }
 
@@ -18,6 +20,8 @@ extension Machine: MachineControl {
     var architecture: Architecture { .x86_64 }
 
     var machineTypes: [MachineType] { [MachineType(name: "microvm", maximumCPUs: 254)] }
+
+    var memorySize: UInt64 { options.memoryBackend.size }
 
     var cpus: [CPUInfo] {
         parts.processors.placements.enumerated().map { index, place in

@@ -29,6 +29,9 @@ final class Machine {
     private(set) var state = State.created
     private(set) var server: QMPServer?
     private var endCause: EndCause?
+    /// Whether the guest has told that its kernel has panicked.
+    private(set) var hasPanicked = false
+    private var hasCrashKernel = false
 
     /// What a machine is made of.
     struct Parts {
@@ -165,7 +168,25 @@ final class Machine {
         case .none: break
         case .powerOff: end(.guestPowerOff)
         case .reset: end(.guestReset)
+        case .panicked: panicked()
+        case .crashLoaded: crashLoaded()
         }
+    }
+
+    /// The guest goes on: it may write a dump or reset itself, and its owner decides about it otherwise. It is told
+    /// once, so that a guest that says it again and again costs clients nothing.
+    private func panicked() {
+        guard !hasPanicked, state != .ending else { return }
+        hasPanicked = true
+        Log.warn("machine", "the guest's kernel has panicked")
+        server?.post(.guestPanicked)
+    }
+
+    private func crashLoaded() {
+        guard !hasCrashKernel, state != .ending else { return }
+        hasCrashKernel = true
+        Log.warn("machine", "the guest's kernel has panicked, and its crash kernel takes over")
+        server?.post(.guestCrashLoaded)
     }
 
     private func processorEnded(_ index: Int, _ exit: VCPUExit) {
@@ -180,6 +201,7 @@ final class Machine {
     /// Ends the machine in good order; the first cause counts.
     func end(_ cause: EndCause) {
         guard endCause == nil else { return }
+        let cause = hasPanicked ? cause.afterPanic : cause
         endCause = cause
         state = .ending
         if cause.status == 0 {

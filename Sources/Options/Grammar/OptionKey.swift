@@ -15,6 +15,8 @@ package struct KeyDescription: Equatable, Sendable {
     package let name: String
     /// How help writes the value: `on|off`, `N`, `PATH`; empty for a bare word.
     package let placeholder: String
+    /// The type's name in QEMU's object model: `bool`, `uint16`, `str`, …
+    package let type: String
     package let presence: Presence
     /// One line for help.
     package let summary: String
@@ -33,7 +35,7 @@ struct OptionKey<Value: Sendable>: Sendable {
 
     init(_ name: String, _ type: ValueType<Value>, _ presence: KeyDescription.Presence, _ summary: String) {
         description = KeyDescription(
-            name: name, placeholder: type.placeholder, presence: presence, summary: summary)
+            name: name, placeholder: type.placeholder, type: type.name, presence: presence, summary: summary)
         self.type = type
     }
 

@@ -2,16 +2,20 @@
 struct ValueType<Value: Sendable>: Sendable {
     /// How help writes the value: `on|off`, `N`, `PATH`.
     let placeholder: String
+    /// The type's name in QEMU's object model: `bool`, `uint16`, `str`, …
+    let name: String
     /// The value of a text, or nil if the text is not of this type.
     let parse: @Sendable (String) -> Value?
     /// Not a string, because it is composed for an error only.
     private let makeExpectation: @Sendable () -> String
 
     init(
-        placeholder: String, expectation: @autoclosure @escaping @Sendable () -> String,
+        placeholder: String, name: String = Value.self is Bool.Type ? "bool" : "str",
+        expectation: @autoclosure @escaping @Sendable () -> String,
         parse: @escaping @Sendable (String) -> Value?
     ) {
         self.placeholder = placeholder
+        self.name = name
         self.parse = parse
         makeExpectation = expectation
     }
@@ -91,7 +95,8 @@ extension ValueType where Value: FixedWidthInteger {
     /// A decimal number within limits; `noun` says of what: `a number of CPUs`.
     static func number(_ noun: String = "a number", _ range: ClosedRange<Value>) -> ValueType {
         ValueType(
-            placeholder: "N", expectation: "\(noun) from \(range.lowerBound) to \(range.upperBound)"
+            placeholder: "N", name: unsignedName(range.upperBound),
+            expectation: "\(noun) from \(range.lowerBound) to \(range.upperBound)"
         ) { text in
             guard let number = decimal(text).flatMap(Value.init(exactly:)) else { return nil }
             return range.contains(number) ? number : nil
@@ -101,7 +106,8 @@ extension ValueType where Value: FixedWidthInteger {
     /// A power of two within limits.
     static func powerOfTwo(_ range: ClosedRange<Value>) -> ValueType {
         ValueType(
-            placeholder: "N", expectation: "a power of two from \(range.lowerBound) to \(range.upperBound)"
+            placeholder: "N", name: unsignedName(range.upperBound),
+            expectation: "a power of two from \(range.lowerBound) to \(range.upperBound)"
         ) { text in
             guard let number = decimal(text).flatMap(Value.init(exactly:)) else { return nil }
             return range.contains(number) && number.nonzeroBitCount == 1 ? number : nil
@@ -113,7 +119,7 @@ extension ValueType where Value == UInt64 {
     /// A number of bytes with the unit K, M or G in either case, M when there is none; within limits.
     static func size(_ noun: String = "a size", _ range: ClosedRange<UInt64>) -> ValueType {
         ValueType(
-            placeholder: "SIZE",
+            placeholder: "SIZE", name: "size",
             expectation: "\(noun) from \(sizeText(range.lowerBound)) to \(sizeText(range.upperBound))"
                 + " (a number with the unit K, M or G, or M if it has none)"
         ) { text in
@@ -159,6 +165,11 @@ extension ValueType where Value == [Int] {
             return numbers
         }
     }
+}
+
+/// The object model's name for integers up to `limit`.
+private func unsignedName(_ limit: some FixedWidthInteger) -> String {
+    limit <= UInt16.max ? "uint16" : limit <= UInt32.max ? "uint32" : "uint64"
 }
 
 /// A number of decimal digits and nothing else; nil for anything that does not fit 64 bits.

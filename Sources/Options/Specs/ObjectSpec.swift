@@ -12,6 +12,15 @@ package enum ObjectSpec: Equatable, Sendable {
         case .memory(let spec): spec.id
         }
     }
+
+    /// The name of its type.
+    package var type: String {
+        switch self {
+        case .ioThread: "iothread"
+        case .random: "rng-random"
+        case .memory(let spec): spec.kind.rawValue
+        }
+    }
 }
 
 /// `-object iothread`: one more reactor, on a thread that carries the id as its name.

@@ -5,6 +5,10 @@ package enum BusAction: Equatable, Sendable {
     case reset
     /// The guest wants its power cut.
     case powerOff
+    /// The guest's kernel has panicked.
+    case panicked
+    /// The guest's kernel has panicked, and another one is about to write a dump of it.
+    case crashLoaded
 }
 
 /// A device that owns a range of ports or of memory.

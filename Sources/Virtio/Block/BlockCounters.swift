@@ -8,12 +8,20 @@ package struct BlockCounters: Equatable, Sendable {
     /// Of requests that succeeded.
     package internal(set) var bytesRead: UInt64 = 0
     package internal(set) var bytesWritten: UInt64 = 0
-    /// Requests that ended with an error, whoever made the mistake; they are counted nowhere else.
-    package internal(set) var failures: UInt64 = 0
+    /// Requests that the host could not carry out; they are counted nowhere else.
+    package internal(set) var failedReads: UInt64 = 0
+    package internal(set) var failedWrites: UInt64 = 0
+    package internal(set) var failedFlushes: UInt64 = 0
+    package internal(set) var failedUnmaps: UInt64 = 0
+    /// Requests that the driver got wrong.
+    package internal(set) var invalid: UInt64 = 0
+
+    /// Requests that ended with an error, whoever made the mistake.
+    package var failures: UInt64 { failedReads &+ failedWrites &+ failedFlushes &+ failedUnmaps &+ invalid }
 
     mutating func add(_ type: BlockRequestType, bytes: UInt32, _ status: BlockStatus) {
         guard status == .ok else {
-            failures &+= 1
+            invalid &+= 1
             return
         }
         switch type {
@@ -27,5 +35,26 @@ package struct BlockCounters: Equatable, Sendable {
         case .discard, .writeZeroes: unmaps &+= 1
         default: break
         }
+    }
+
+    mutating func addFailure(_ type: BlockRequestType) {
+        switch type {
+        case .read: failedReads &+= 1
+        case .write: failedWrites &+= 1
+        case .flush: failedFlushes &+= 1
+        default: failedUnmaps &+= 1
+        }
+    }
+
+    /// By QEMU's names.
+    var all: [DeviceCounter] {
+        [
+            DeviceCounter("rd_operations", reads), DeviceCounter("wr_operations", writes),
+            DeviceCounter("flush_operations", flushes), DeviceCounter("unmap_operations", unmaps),
+            DeviceCounter("rd_bytes", bytesRead, isBytes: true), DeviceCounter("wr_bytes", bytesWritten, isBytes: true),
+            DeviceCounter("failed_rd_operations", failedReads), DeviceCounter("failed_wr_operations", failedWrites),
+            DeviceCounter("failed_flush_operations", failedFlushes),
+            DeviceCounter("failed_unmap_operations", failedUnmaps), DeviceCounter("invalid_operations", invalid),
+        ]
     }
 }

@@ -90,6 +90,8 @@ package final class BlockDevice: VirtioDevice {
     /// What the disk has done since it was made.
     package var counters: BlockCounters { counts }
 
+    override package var tally: [DeviceCounter] { counts.all }
+
     /// Sets the most requests a second on average; 0 is no limit. Requests that wait go by the new one.
     package func limit(iops: UInt32) {
         limiter = RateLimiter(rate: iops)
@@ -285,7 +287,7 @@ package final class BlockDevice: VirtioDevice {
                 step = beginRange(slot, requests)
             case .done(let error):
                 if let error { report(slot, error) }
-                return end(slot, error == nil ? .ok : .ioError)
+                return end(slot, error == nil ? .ok : .ioError, isHostFailure: error != nil)
             }
         }
     }
@@ -297,13 +299,17 @@ package final class BlockDevice: VirtioDevice {
     }
 
     /// Writes the status, gives the request back and frees its slot.
-    private func end(_ slot: Int, _ status: BlockStatus) {
+    private func end(_ slot: Int, _ status: BlockStatus, isHostFailure: Bool = false) {
         let request = table[slot]
         request.status?.store(status.rawValue, at: 0)
         let isFromDevice = request.type == .read || request.type == .getID
         let data = isFromDevice && status == .ok ? request.bytes : 0
         context?.queue(Int(request.queue))?.complete(request.head, written: data &+ 1)
-        counts.add(request.type, bytes: request.bytes, status)
+        if isHostFailure {
+            counts.addFailure(request.type)
+        } else {
+            counts.add(request.type, bytes: request.bytes, status)
+        }
         table[slot].status = nil
         table[slot].nextFree = firstFree
         firstFree = Int32(truncatingIfNeeded: slot)

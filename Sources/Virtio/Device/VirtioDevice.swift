@@ -70,6 +70,9 @@ open class VirtioDevice: IOTarget {
     /// A queue has stopped until the next reset, since the device failed or the driver gave up.
     open func queueStopped(_ index: Int) {}
 
+    /// What the device has counted since it was made.
+    open var tally: [DeviceCounter] { [] }
+
     /// The device is about to be reset or removed: cancel what might never end by itself, such as timers, polls and
     /// receives. File transfers need no help, they end.
     open func cancelRequests() {}

@@ -11,6 +11,15 @@ package struct NetworkCounters: Equatable, Sendable {
 
     package init() {}
 
+    /// By the names that Linux gives them, after `rx` or `tx`.
+    func tally(_ direction: String) -> [DeviceCounter] {
+        [
+            DeviceCounter("\(direction)_packets", packets),
+            DeviceCounter("\(direction)_bytes", bytes, isBytes: true),
+            DeviceCounter("\(direction)_dropped", drops), DeviceCounter("\(direction)_errors", errors),
+        ]
+    }
+
     static func += (a: inout NetworkCounters, b: NetworkCounters) {
         a.packets &+= b.packets
         a.bytes &+= b.bytes

@@ -57,6 +57,9 @@ package class NetworkDevice: VirtioDevice {
     /// What the driver has sent.
     package var sent: NetworkCounters { total { $0.transmitter.counters } }
 
+    /// Directions as the guest has them.
+    override package var tally: [DeviceCounter] { received.tally("rx") + sent.tally("tx") }
+
     private func total(_ counters: (NetworkQueuePair) -> NetworkCounters) -> NetworkCounters {
         var total = NetworkCounters()
         for pair in pairs { total += counters(pair) }

@@ -1,0 +1,33 @@
+extension QMPEvent.Name {
+    /// When it is posted, as a sentence.
+    package var summary: String {
+        switch self {
+        case .shutdown: "The machine ends."
+        case .reset: "The guest or its host wants the machine to start anew; a light machine ends then."
+        case .stop: "No vCPU is in the guest and no I/O is in flight."
+        case .resume: "The vCPUs run, again or for the first time."
+        case .powerdown: "The guest was asked to power off."
+        case .balloonChanged: "The guest makes do with another amount of memory; at most one a second."
+        case .deviceDeleted: "A device has been unplugged; its id may be used again."
+        case .guestPanicked:
+            "The guest's kernel has panicked; the machine goes on until the guest or its owner ends it."
+        case .guestCrashLoaded: "The guest's kernel has panicked, and its crash kernel takes over."
+        }
+    }
+
+    /// The members of its `data`.
+    package var members: [QMPMember] {
+        switch self {
+        case .shutdown:
+            [
+                QMPMember("guest", .boolean, "whether the guest brought it about"),
+                QMPMember("reason", .string, "see \"How a machine ends\""),
+            ]
+        case .reset: [QMPMember("guest", .boolean, "whether the guest brought it about")]
+        case .stop, .resume, .powerdown: []
+        case .balloonChanged: [QMPMember("actual", .natural, "bytes")]
+        case .deviceDeleted: [QMPMember("device", .string, "its id"), QMPMember("path", .string, "the same")]
+        case .guestPanicked, .guestCrashLoaded: [QMPMember("action", .choice(["pause", "poweroff", "run"]))]
+        }
+    }
+}
