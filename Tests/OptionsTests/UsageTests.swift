@@ -41,7 +41,8 @@ struct UsageTests {
     func examples() throws {
         let context = [
             "drive": "-device virtio-blk-device,drive=rootfs",
-            "device": "-drive id=rootfs,file=/r -netdev tap,id=net0,ifname=t -object iothread,id=io0 rng-random,id=objrng0",
+            "device": "-drive id=rootfs,file=/r -netdev tap,id=net0,ifname=t "
+                + "-object iothread,id=io0 rng-random,id=objrng0",
             "serial": "-chardev pty,id=con0", "pidfile": "-daemonize",
             "mon": "-chardev socket,id=qmp0,path=/m,server,nowait",
         ]
