@@ -62,6 +62,12 @@ package protocol MachineControl: AnyObject {
     func addDrive(_ spec: DriveSpec) throws(QMPError)
     /// Closes an image that no disk uses.
     func removeDrive(_ id: String) throws(QMPError)
+    /// Opens a tap for a network card; descriptors that it names are taken over.
+    func addNetdev(_ spec: NetdevSpec) throws(QMPError)
+    /// Closes a tap that no card uses.
+    func removeNetdev(_ id: String) throws(QMPError)
+    /// Plugs the cable of a network card in, or pulls it out, then completes `reply`.
+    func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply)
     /// Plugs a device into the slot, or the first free one, then completes `reply`.
     func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply)
     /// Unplugs the device, posts DEVICE_DELETED, then completes `reply`.

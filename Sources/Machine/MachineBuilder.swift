@@ -115,18 +115,21 @@ final class MachineBuilder {
             let iothread = surroundings.iothreads.first { $0.id == device.iothread }
             table.append(
                 SlotTable.Slot(
-                    number: number, kind: device is Disk ? .disk : .fixed, device: device,
+                    number: number, kind: SlotTable.Kind(device), device: device,
                     residence: iothread.map { Residence($0, main: reactor) } ?? main, shape: shape))
         }
         guard places.hasSpare else { return table }
-        let missing = max(0, MicroVM.pluggableDisks - table.slots(of: .disk).count)
-        for _ in 0..<min(missing, max(0, places.count - table.slots.count)) {
-            let number = table.slots.count
-            let id = "slot \(number)"
-            let shape = try surroundings.attach(
-                id: id, iothread: nil, slot: number, Machine.placeholder(.disk, id, nil))
-            table.append(
-                SlotTable.Slot(number: number, kind: .disk, device: nil, residence: main, shape: shape))
+        for (kind, wanted) in [
+            (SlotTable.Kind.disk, MicroVM.pluggableDisks), (.networkCard, MicroVM.pluggableNetworkCards),
+        ] {
+            while table.slots(of: kind).count < wanted, table.slots.count < places.count {
+                let number = table.slots.count
+                let id = "slot \(number)"
+                let shape = try surroundings.attach(
+                    id: id, iothread: nil, slot: number, Machine.placeholder(kind, id, nil))
+                table.append(
+                    SlotTable.Slot(number: number, kind: kind, device: nil, residence: main, shape: shape))
+            }
         }
         return table
     }

@@ -86,7 +86,7 @@ package enum SyscallPolicy {
             // Kicking a vCPU's thread: only a thread of this process, only with this signal.
             allow("getpid"), allow("rt_sigprocmask"), allow("tgkill", ownProcess, kick),
             // A client of the serial port has its socket twice; images are locked when the machine runs.
-            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK, F_GETFL, F_SETFL)),
+            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK, F_GETFL, F_SETFL, F_GETFD, F_SETFD)),
             allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
             // A guest's connection to a program of the host, and the end of one of its directions.
             allow("socket", family(AF_UNIX), kind(SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC), ipProtocol(0)),
@@ -94,8 +94,8 @@ package enum SyscallPolicy {
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
             // Going on after a pause: each guest clock is told.
             allow("newfstatat"), allow("unlink"),
-            // The image and the doorbells of a disk that is plugged in, and one that grows.
-            allow("ftruncate"),
+            // The image and the doorbells of a disk that is plugged in, one that grows, and the address of a card.
+            allow("ftruncate"), allow("getrandom"),
             allow("openat", .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))), allow("statx"), allow("eventfd2"),
             // The C library asks for a terminal's mode when it sets one.
             allow(
@@ -103,7 +103,7 @@ package enum SyscallPolicy {
                 requests(
                     vhost + tapChanges + [
                         UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL),
-                    ])),
+                    ] + plugging)),
             allow("exit_group"),
         ]
     }
@@ -118,6 +118,14 @@ package enum SyscallPolicy {
     /// A driver chooses which frames of a tap it takes, and how many of its queues.
     private static var tapChanges: [UInt32] {
         [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE].map { UInt32(truncatingIfNeeded: $0) }
+    }
+
+    /// A host's disk, or a tap, that is plugged in.
+    private static var plugging: [UInt32] {
+        [
+            HOST_BLKGETSIZE64, HOST_BLKSSZGET, HOST_BLKPBSZGET, HOST_TUNSETIFF, HOST_TUNGETIFF, HOST_TUNSETVNETHDRSZ,
+            HOST_SIOCGIFMTU,
+        ].map { UInt32(truncatingIfNeeded: $0) }
     }
 
     /// How the C library waits for a thread's end.

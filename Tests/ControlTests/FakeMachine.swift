@@ -88,6 +88,12 @@ final class FakeMachine: MachineControl {
 
     func removeDevice(_ id: String, _ reply: QMPReply) { answer("device_del \(id)", reply) {} }
 
+    func addNetdev(_ spec: NetdevSpec) throws(QMPError) { try simple("netdev_add \(spec.id)") }
+
+    func removeNetdev(_ id: String) throws(QMPError) { try simple("netdev_del \(id)") }
+
+    func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply) { answer("set_link \(id) \(isUp)", reply) {} }
+
     func addObject(_ spec: ObjectSpec) throws(QMPError) { try simple("object-add \(spec.id)") }
 
     func removeObject(_ id: String) throws(QMPError) { try simple("object-del \(id)") }

@@ -1,9 +1,12 @@
 """Devices that come and go while the machine runs, as far as that can be seen without their driver."""
 
+import fcntl
 import os
+import socket
+import struct
 from pathlib import Path
 
-from harness import limit
+from harness import Skip, limit
 from tiny import IDLE, SPIN, QMPError, Tiny, threads
 
 HOT = ["-machine", "microvm,hotplug=on"]
@@ -175,3 +178,55 @@ def test_a_disk_changes(work):
         assert descriptors(guest) == before
     with Tiny(work, IDLE) as guest:
         refused(guest.qmp, "object-add", {"qom-type": "iothread", "id": "io7"}, "-disable-seccomp")
+
+
+TUNSETIFF, TAP = 0x400454CA, 0x1002 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+
+
+def open_tap(name):
+    tap = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), TAP))
+    return tap
+
+
+def has_interface(name):
+    return os.path.exists(f"/sys/class/net/{name}")
+
+
+def test_a_network_card_comes_and_goes(work):
+    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+        raise Skip("taps need root and /dev/net/tun")
+    name = f"apus{os.getpid() % 100000}"
+    with Tiny(work, SPIN, *HOT, "-object", "iothread,id=io0") as guest:
+        qmp = guest.qmp
+        card = {"id": "net0", "driver": "virtio-net-mmio"}
+        refused(qmp, "device_add", card, "netdev_add it first")
+        refused(qmp, "netdev_add", {"id": "net0", "ifname": "lo"}, "is no tap")
+        refused(qmp, "netdev_add", {"id": "net0"}, "neither name nor descriptor")
+        refused(qmp, "netdev_add", {"id": "net0", "fds": "missing"}, "missing")
+        before = descriptors(guest)
+        for slot, more in [("0x0", {}), ("1", {"iothread": "io0", "mac": "52:54:00:11:22:33"}), ("0", {})]:
+            qmp.execute("netdev_add", {"id": "net0", "ifname": name})
+            assert has_interface(name), "the tap is made when it is asked for"
+            refused(qmp, "netdev_add", {"id": "net0", "ifname": name}, "registered already")
+            qmp.execute("device_add", {**card, "addr": slot, **more})
+            refused(qmp, "netdev_del", {"id": "net0"}, "in use by the device net0")
+            for up in False, True:
+                qmp.execute("set_link", {"name": "net0", "up": up})
+            qmp.execute("device_del", {"id": "net0"})
+            assert qmp.wait_event("DEVICE_DELETED")["data"]["device"] == "net0"
+            assert descriptors(guest) == before and not has_interface(name)
+        refused(qmp, "set_link", {"name": "net0", "up": True}, "not found", "DeviceNotFound")
+
+        # A tap that another process has made comes with the command that names it.
+        tap = open_tap(name)
+        qmp.socket.settimeout(10)
+        socket.send_fds(qmp.socket, [b'{"execute":"getfd","arguments":{"fdname":"tap0"}}\n'], [tap])
+        assert qmp.receive() == {"return": {}}
+        os.close(tap)
+        qmp.execute("netdev_add", {"id": "net1", "fds": "tap0"})
+        refused(qmp, "closefd", {"fdname": "tap0"}, "no descriptor named 'tap0'")
+        qmp.execute("device_add", {"id": "net1", "driver": "virtio-net-mmio", "addr": "0x1"})
+        refused(qmp, "device_add", {"id": "net2", "driver": "virtio-net-mmio", "addr": "0x2"}, "there is no slot 2")
+        qmp.execute("device_del", {"id": "net1"})
+        assert descriptors(guest) == before and not has_interface(name)

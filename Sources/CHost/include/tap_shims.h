@@ -2,6 +2,9 @@
 #ifndef CHOST_TAP_SHIMS_H
 #define CHOST_TAP_SHIMS_H
 
+static const unsigned long HOST_TUNSETIFF = TUNSETIFF;
+static const unsigned long HOST_TUNGETIFF = TUNGETIFF;
+static const unsigned long HOST_SIOCGIFMTU = SIOCGIFMTU;
 static const unsigned long HOST_TUNSETOFFLOAD = TUNSETOFFLOAD;
 static const unsigned long HOST_TUNSETQUEUE = TUNSETQUEUE;
 static const unsigned long HOST_TUNSETVNETHDRSZ = TUNSETVNETHDRSZ;

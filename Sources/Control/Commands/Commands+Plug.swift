@@ -22,6 +22,29 @@ extension Command {
             }
         },
         Command(
+            "netdev_add", "Open a tap for a network card; device_add makes the card.",
+            arguments: [Argument("id", .string)], toleratesUnknown: true
+        ) { call in
+            outcome { () throws(QMPError) in
+                let (pairs, numbers) = (try call.arguments.pairs, call.machine.descriptorNumbers)
+                try call.machine.addNetdev(
+                    try decode { () throws(OptionError) in
+                        try QMPArguments.netdevAdd(pairs, descriptors: numbers)
+                    })
+            }
+        },
+        Command("netdev_del", "Close a tap that no network card uses.", arguments: [Argument("id", .string)]) { call in
+            outcome { () throws(QMPError) in try call.machine.removeNetdev(call.arguments.string("id") ?? "") }
+        },
+        Command(
+            "set_link", "Plug the cable of a network card in, or pull it out.",
+            arguments: [Argument("name", .string), Argument("up", .boolean)]
+        ) { call in
+            call.machine.setLink(
+                call.arguments.string("name") ?? "", up: call.arguments.boolean("up") ?? true, call.reply)
+            return .later
+        },
+        Command(
             "device_add", "Plug in a disk or a network card.",
             arguments: [
                 Argument("id", .string), Argument("driver", .string),

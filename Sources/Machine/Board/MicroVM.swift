@@ -15,6 +15,8 @@ enum MicroVM {
 
     /// How many disks a client can count on plugging in, those of the command line among them.
     static let pluggableDisks = 4
+    /// And how many network cards.
+    static let pluggableNetworkCards = 2
 
     /// COM1, and the interrupt lines of the board's own devices.
     static let serialPort: UInt64 = 0x3f8

@@ -82,7 +82,8 @@ struct DeviceOpener {
         guard let netdev = options.netdev(spec.netdev) else {
             throw MachineError("-device virtio-net-device", "there is no -netdev id=\(spec.netdev)")
         }
-        return try NetworkCard(netdev, spec, beside: others.compactMap { $0 as? NetworkCard })
+        return try NetworkCard(
+            try Netdev(netdev, "-netdev id=\(netdev.id)"), spec, beside: others.compactMap { $0 as? NetworkCard })
     }
 
     private func openDisk(

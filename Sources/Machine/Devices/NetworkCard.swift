@@ -4,37 +4,53 @@ import Host
 import Options
 import Virtio
 
-/// A network card of the machine. Its tap belongs to the reactor that the device lives on.
-final class NetworkCard: MachineDevice {
-    let netdev: NetdevSpec
-    let device: NetworkDeviceSpec
-    let iothread: String?
-    /// The address that the guest's driver finds.
-    let mac: MACAddress
-    private let tap: Tap
+/// A tap that is open, for one card: `-netdev` or `netdev_add`.
+final class Netdev {
+    let spec: NetdevSpec
+    fileprivate let tap: Tap
 
     /// Opens the tap.
     ///
+    /// - Parameter option: what errors call it.
+    init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
+        self.spec = spec
+        tap = try Self.open(spec, option)
+    }
+
+    /// The queues of a card on this tap.
+    var queueCount: Int { 2 * tap.queues.count + 1 }
+}
+
+/// A network card of the machine. Its tap belongs to the reactor that the device lives on.
+final class NetworkCard: MachineDevice {
+    let netdev: Netdev
+    let device: NetworkDeviceSpec
+    let iothread: String?
+    var leastShape: QueueShape?
+    /// The address that the guest's driver finds.
+    let mac: MACAddress
+    /// Whether the link is up, as far as a client says.
+    var isLinkUp = true
+
     /// - Parameter others: the cards that the machine has already, whose addresses must be others.
     init(
-        _ netdev: NetdevSpec, _ device: NetworkDeviceSpec, beside others: [NetworkCard]
+        _ netdev: Netdev, _ device: NetworkDeviceSpec, beside others: [NetworkCard]
     ) throws(MachineError) {
         self.netdev = netdev
         self.device = device
-        let option = "-device virtio-net-device,netdev=\(netdev.id)"
+        let option = "-device virtio-net-device,netdev=\(netdev.spec.id)"
         iothread = try Self.thread(device, option)
         mac = try Self.address(device, option, beside: others)
-        tap = try Self.open(netdev)
     }
 
-    var id: String { device.id ?? netdev.id }
+    var id: String { device.id ?? netdev.spec.id }
 
     var type: String { "virtio-net-device" }
 
     var maker: DeviceMaker {
-        let tap = Handover(tap)
+        let tap = Handover(netdev.tap)
         var options = NetworkDevice.Options(mac: mac.octets)
-        options.queueSize = UInt16(clamping: device.queueSize)
+        options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
         let (id, settled) = (id, options)
         return { _ throws(MachineError) in
             guard let tap = tap.take() else { throw MachineError("-device id=\(id)", "is attached already") }
@@ -73,9 +89,10 @@ final class NetworkCard: MachineDevice {
             if !others.contains(where: { $0.mac == mac }) { return mac }
         }
     }
+}
 
-    private static func open(_ netdev: NetdevSpec) throws(MachineError) -> Tap {
-        let option = "-netdev id=\(netdev.id)"
+extension Netdev {
+    fileprivate static func open(_ netdev: NetdevSpec, _ option: String) throws(MachineError) -> Tap {
         guard case .tap(let spec) = netdev.backend else {
             throw MachineError(option, "vhost-user is not supported yet; use tap")
         }
@@ -104,7 +121,7 @@ extension MACAddress {
 
     /// One that nobody has given away: marked as locally administered, all the rest by chance, so that machines on one
     /// network do not meet.
-    fileprivate static func random() -> MACAddress {
+    static func random() -> MACAddress {
         var octets = randomBytes(6)
         octets[0] = octets[0] & 0xfc | 0x02
         return MACAddress(octets)

@@ -2,6 +2,7 @@ import EventLoop
 import Host
 import Hypervisor
 import Memory
+import Options
 import Virtio
 
 extension Machine {
@@ -94,6 +95,11 @@ extension Machine {
 
     /// What keeps a driver where there is no device.
     static func placeholder(_ kind: SlotTable.Kind, _ id: String, _ shape: QueueShape?) -> DeviceMaker {
+        if kind == .networkCard {
+            let mac = MACAddress.random().octets
+            let shape = shape ?? QueueShape(count: 3, size: 256)
+            return { _ throws(MachineError) in EmptyNetworkCard(id: id, mac: mac, shape: shape) }
+        }
         let shape = shape ?? QueueShape(count: 1, size: 256)
         return { _ throws(MachineError) in EmptyDisk(id: id, shape: shape) }
     }

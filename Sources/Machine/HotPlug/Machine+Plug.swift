@@ -58,6 +58,7 @@ extension Machine {
         do throws(QMPError) {
             switch spec {
             case .block(let disk): try add(disk, wanted, reply)
+            case .network(let card): try add(card, wanted, reply)
             default:
                 throw QMPError(
                     "device_add: a \(spec.type) cannot be plugged into a running MicroVm; give it as -device")
@@ -77,7 +78,7 @@ extension Machine {
                     ?? "device_add: there is no node '\(spec.drive)'; blockdev-add it first")
         }
         let disk = Disk(drive, spec)
-        exchange(slot: slot, for: disk) { [self] error in
+        exchange(slot: slot.number, for: disk) { [self] error in
             guard let error else {
                 Log.info(id, "plugged in")
                 return reply.succeed()
@@ -98,23 +99,24 @@ extension Machine {
         exchange(slot: slot.number, for: nil) { [self] error in
             if let error { return reply.fail(QMPError("device_del: \(error)")) }
             if let disk = device as? Disk { backends.noteDeparture(of: disk.drive.spec.id) }
+            if let card = device as? NetworkCard { backends.noteDeparture(of: card.netdev.spec.id) }
             Log.info(id, "unplugged")
             server?.post(.deviceDeleted(id))
             reply.succeed()
         }
     }
 
-    private func checkIsFree(_ id: String) throws(QMPError) {
+    func checkIsFree(_ id: String) throws(QMPError) {
         guard parts.slots.slot(ofDevice: id) == nil else {
             throw QMPError("device_add: there is a device '\(id)' already")
         }
     }
 
-    /// The number of the slot that a client calls `wanted`, or of the first free one of the kind.
-    private func freeSlot(_ kind: SlotTable.Kind, _ wanted: Int?) throws(QMPError) -> Int {
+    /// The slot that a client calls `wanted`, or of the first free one of the kind.
+    func freeSlot(_ kind: SlotTable.Kind, _ wanted: Int?) throws(QMPError) -> SlotTable.Slot {
         let slots = parts.slots.slots(of: kind)
         guard let wanted else {
-            if let free = slots.first(where: { $0.device == nil }) { return free.number }
+            if let free = slots.first(where: { $0.device == nil }) { return free }
             throw QMPError(
                 slots.isEmpty
                     ? "device_add: this machine has no spare place; start it with -machine microvm,hotplug=on"
@@ -128,6 +130,6 @@ extension Machine {
         guard slots[wanted].device == nil else {
             throw QMPError("device_add: The slot \(wanted) is occupied already.")
         }
-        return slots[wanted].number
+        return slots[wanted]
     }
 }

@@ -1,19 +1,26 @@
 import Host
 import Options
 
-/// What clients have given the machine for devices that are still to come: images that are open, and descriptors.
+/// What clients have given the machine for devices that are still to come: images and taps that
+/// are open, and descriptors.
 final class PlugBackends {
     private var drives: [String: Drive] = [:]
+    private var netdevs: [String: Netdev] = [:]
     private var descriptors: [String: Descriptor] = [:]
-    /// Images that went with their disks, whose removal some clients ask for all the same.
+    /// Images and taps that went with their devices, whose removal some clients ask for all the same.
     private var departed: Set<String> = []
 
     private final class Descriptor {
-        let file: FileDescriptor
+        private var file: FileDescriptor?
 
         init(_ file: consuming FileDescriptor) {
-            self.file = file
+            self.file = consume file
         }
+
+        /// Leaves it open, to whoever has taken it over by its number.
+        func release() { _ = file.take()?.release() }
+
+        var number: Int32 { file?.rawValue ?? -1 }
     }
 
     /// How many descriptors, and how many names of departed images, are kept at most.
@@ -41,8 +48,21 @@ final class PlugBackends {
         departed.insert(id)
     }
 
-    /// Whether the image of this id has gone with its disk, and nobody has asked before.
+    /// Whether what has this id has gone with its device, and nobody has asked before.
     func takeDeparture(of id: String) -> Bool { departed.remove(id) != nil }
+
+    // MARK: Taps
+
+    /// The taps that no card has yet.
+    var unusedNetdevs: [Netdev] { Array(netdevs.values) }
+
+    func add(_ netdev: Netdev) {
+        netdevs[netdev.spec.id] = netdev
+        departed.remove(netdev.spec.id)
+    }
+
+    /// Takes a tap out, for a card or for good.
+    func takeNetdev(_ id: String) -> Netdev? { netdevs.removeValue(forKey: id) }
 
     // MARK: Descriptors
 
@@ -57,5 +77,13 @@ final class PlugBackends {
     func close(_ name: String) -> Bool { descriptors.removeValue(forKey: name) != nil }
 
     /// The number of each descriptor, by its name.
-    var numbers: [String: Int32] { descriptors.mapValues { $0.file.rawValue } }
+    var numbers: [String: Int32] { descriptors.mapValues(\.number) }
+
+    /// Forgets descriptors that a tap has taken over.
+    func release(_ numbers: [Int32]) {
+        for (name, descriptor) in descriptors where numbers.contains(descriptor.number) {
+            descriptor.release()
+            descriptors[name] = nil
+        }
+    }
 }

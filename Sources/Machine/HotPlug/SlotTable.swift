@@ -6,8 +6,14 @@ final class SlotTable {
     /// What a place is for: its driver in the guest cannot change.
     enum Kind: Equatable {
         case disk
+        case networkCard
         /// Whatever is never unplugged.
         case fixed
+
+        /// What the place of a device is for.
+        init(_ device: any MachineDevice) {
+            self = device is Disk ? .disk : device is NetworkCard ? .networkCard : .fixed
+        }
     }
 
     struct Slot {

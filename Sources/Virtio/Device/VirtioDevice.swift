@@ -36,7 +36,7 @@ open class VirtioDevice: IOTarget {
     }
 
     /// The queues that a driver can have.
-    package var shape: QueueShape { QueueShape(count: queueSizes.count, size: queueSizes.min() ?? 0) }
+    package var shape: QueueShape { QueueShape(count: queueSizes.count, size: queueSizes.max() ?? 0) }
 
     /// Whether the device can work with this choice of its features; refuses those that need one another.
     open func accepts(_ features: Features) -> Bool { true }

@@ -1,0 +1,91 @@
+import Control
+import Host
+import Options
+import Virtio
+
+extension Machine {
+    private var cards: [NetworkCard] { parts.slots.devices.compactMap { $0 as? NetworkCard } }
+
+    func addNetdev(_ spec: NetdevSpec) throws(QMPError) {
+        let place = "netdev_add id=\(spec.id)"
+        let all = cards.map(\.netdev) + backends.unusedNetdevs
+        guard !all.contains(where: { $0.spec.id == spec.id }) else {
+            throw QMPError("netdev_add: \(spec.id) is registered already; choose another id")
+        }
+        guard all.count < LaunchOptions.Limits.networkCards else {
+            throw QMPError("netdev_add: a MicroVm has at most \(LaunchOptions.Limits.networkCards) network cards")
+        }
+        guard case .tap(let tap) = spec.backend else {
+            throw QMPError("netdev_add: only a tap can be added while the machine runs")
+        }
+        // From here on they are the tap's, whether it can use them or not.
+        backends.release(tap.descriptors)
+        do throws(MachineError) {
+            backends.add(try Netdev(spec, place))
+        } catch {
+            throw QMPError("\(error)")
+        }
+    }
+
+    func removeNetdev(_ id: String) throws(QMPError) {
+        if backends.takeNetdev(id) != nil || backends.takeDeparture(of: id) { return }
+        if let card = cards.first(where: { $0.netdev.spec.id == id }) {
+            throw QMPError("netdev_del: \(id) is in use by the device \(card.id); device_del takes both away")
+        }
+        throw QMPError("netdev_del: there is no netdev '\(id)'")
+    }
+
+    func add(_ spec: NetworkDeviceSpec, _ wanted: Int?, _ reply: QMPReply) throws(QMPError) {
+        let id = spec.id ?? spec.netdev
+        try checkIsFree(id)
+        let slot = try freeSlot(.networkCard, wanted)
+        guard let netdev = backends.takeNetdev(spec.netdev) else {
+            throw QMPError("device_add: there is no unused netdev '\(spec.netdev)'; netdev_add it first")
+        }
+        let card: NetworkCard
+        do throws(MachineError) {
+            card = try NetworkCard(netdev, spec, beside: cards)
+            guard netdev.queueCount >= slot.shape.count else {
+                throw MachineError(
+                    spec.netdev, "has \(netdev.queueCount) queues, and the driver in the guest uses \(slot.shape.count)"
+                )
+            }
+        } catch {
+            backends.add(netdev)
+            throw QMPError("device_add: \(error)")
+        }
+        exchange(slot: slot.number, for: card) { [self] error in
+            guard let error else {
+                Log.info(id, "plugged in")
+                return reply.succeed()
+            }
+            backends.add(netdev)
+            reply.fail(QMPError("device_add: \(error)"))
+        }
+    }
+
+    func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply) {
+        operations.add { [self] done in
+            guard let slot = parts.slots.slots.first(where: { ($0.device as? NetworkCard)?.has(name: id) ?? false }),
+                let card = slot.device as? NetworkCard
+            else {
+                reply.fail(QMPError("set_link: Device '\(id)' not found", class: .deviceNotFound))
+                return done()
+            }
+            let number = slot.number
+            slot.residence.run { home, answer in
+                (home.device(inSlot: number) as? NetworkDevice)?.setLink(up: isUp)
+                answer(())
+            } then: {
+                card.isLinkUp = isUp
+                reply.succeed()
+                done()
+            }
+        }
+    }
+}
+
+extension NetworkCard {
+    /// Whether a client may mean this card: by its own id, or by its netdev's.
+    fileprivate func has(name: String) -> Bool { id == name || netdev.spec.id == name }
+}
