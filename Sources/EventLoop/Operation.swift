@@ -220,6 +220,15 @@ package struct Operation {
         return operation
     }
 
+    /// Sends a message with its descriptors; a peer that is gone is an error, not a signal.
+    package static func send(_ socket: IOFile, _ message: SentMessage) -> Operation {
+        var operation = Operation(IORING_OP_SENDMSG, socket)
+        operation.address = UInt64(message.address)
+        operation.length = 1
+        operation.detail = UInt32(MSG_NOSIGNAL)
+        return operation
+    }
+
     /// Completes with `ETIME` when the monotonic clock reaches `deadline`, in nanoseconds.
     package static func timeout(at deadline: UInt64) -> Operation {
         var operation = Operation(IORING_OP_TIMEOUT)

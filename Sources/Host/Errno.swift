@@ -27,6 +27,7 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     package static let nameTooLong = Errno(rawValue: ENAMETOOLONG)
     package static let noDevice = Errno(rawValue: ENODEV)
     package static let notTerminal = Errno(rawValue: ENOTTY)
+    package static let connectionReset = Errno(rawValue: ECONNRESET)
     package static let noSystemCall = Errno(rawValue: ENOSYS)
     package static let notSupported = Errno(rawValue: EOPNOTSUPP)
     package static let timedOut = Errno(rawValue: ETIMEDOUT)

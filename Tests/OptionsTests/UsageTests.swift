@@ -55,6 +55,9 @@ struct UsageTests {
                 if example.hasPrefix("virtconsole") || example.hasPrefix("virtserialport") {
                     line += " -device virtio-serial-device -chardev pty,id=console0 pty,id=agent0"
                 }
+                if example.hasPrefix("vhost-user-fs-device") {
+                    line += " -machine microvm,mem-share=on -chardev socket,id=fs0,path=/fs"
+                }
                 if option.name == "drive", !example.contains("rootfs") { line += " -drive id=rootfs,file=/x" }
                 line += " " + (context[option.name] ?? "")
                 _ = try launch(line)

@@ -55,6 +55,7 @@
 
 #include "kvm_shims.h"
 #include "memory_shims.h"
+#include "message_shims.h"
 #include "ring_shims.h"
 #include "seccomp_shims.h"
 #include "system_shims.h"

@@ -65,7 +65,8 @@ struct DeviceOpener {
         case .entropy(let spec): try openEntropy(spec)
         case .balloon(let spec): Balloon(spec, memory: options.memoryBackend.size)
         case .network(let spec): try openCard(spec, beside: others)
-        case .console, .serialPort, .fileSystem: nil
+        case .fileSystem(let spec): try FileSystem(spec, options)
+        case .console, .serialPort: nil
         }
     }
 
