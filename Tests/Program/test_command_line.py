@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import TOP
 from monitor import APUS
-from tiny import Tiny
+from tiny import IDLE, Tiny
 
 
 def run(work, *arguments, **more):
@@ -244,3 +244,16 @@ def test_failure_leaves_no_socket_of_ours_but_theirs(work):
         assert tiny.qmp.execute("query-status")["running"]
         tiny.qmp.execute("quit")
         tiny.check_end()
+
+
+def test_more_devices_than_a_guest_without_acpi_can_find(work):
+    """A kernel without a format has the MP table, whose interrupt lines end with the eleventh device."""
+    options = []
+    for index in range(12):
+        options += ["-object", f"rng-random,id=r{index},filename=/dev/urandom"]
+        options += ["-device", f"virtio-rng-device,rng=r{index}"]
+    command = [*Tiny.files(work), "-qmp", f"unix:{work}/q.sock,server,nowait", *options]
+    message = "-device: there are 12 devices on MMIO; without ACPI the guest has interrupt lines for 11"
+    refused(work, message, *command)
+    with Tiny(work, IDLE, *options[:-2]) as guest:
+        assert guest.qmp.execute("query-status")["running"]
