@@ -184,6 +184,14 @@ package final class VsockGuest {
         }
     }
 
+    /// The packets that are there, without waiting for any.
+    package func taken() -> [GuestPacket] {
+        driver.reactor.turn(waiting: false)
+        collect()
+        defer { waiting = [] }
+        return waiting
+    }
+
     /// The packets that have come by now.
     package func settled() -> [GuestPacket] {
         for _ in 0..<4 {
