@@ -57,6 +57,10 @@ let package = Package(
             name: "BlockBenchmark",
             dependencies: ["Host", "EventLoop", "Memory", "Backends", "Virtio", "TestSupport"],
             path: "Tests/Benchmarks/BlockBenchmark", swiftSettings: settings),
+        .executableTarget(
+            name: "VsockBenchmark",
+            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"],
+            path: "Tests/Benchmarks/VsockBenchmark", swiftSettings: settings),
 
         // Makes system calls on a filtered thread, which may end the process: for the tests of the sandbox.
         .executableTarget(

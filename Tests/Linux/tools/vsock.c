@@ -5,6 +5,8 @@
 ///        vsock echo PORT                 sends everybody back what they send, until it is killed
 ///        vsock many CID PORT COUNT       COUNT connections at once to an echo, each with words of its own
 ///        vsock refused CID PORT          succeeds if nobody can be reached there
+///        vsock source CID PORT COUNT     sends COUNT bytes, and waits for the other side's end
+///        vsock sink PORT                 reads what each sends, one after the other, until it is killed
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <signal.h>
@@ -101,6 +103,28 @@ static _Noreturn void echo(int listener) {
     }
 }
 
+static void source(int socket, size_t count) {
+    static char data[65536];
+    for (size_t left = count; left > 0;) {
+        size_t piece = left < sizeof data ? left : sizeof data;
+        write_all(socket, data, piece);
+        left -= piece;
+    }
+    shutdown(socket, SHUT_WR);
+    if (read(socket, data, 1) != 0) fail("end");
+}
+
+static _Noreturn void sink(int listener) {
+    static char data[1 << 18];
+    while (1) {
+        int client = accept(listener, NULL, NULL);
+        if (client < 0) fail("accept");
+        while (read(client, data, sizeof data) > 0) {
+        }
+        close(client);
+    }
+}
+
 static void words(char *data, unsigned which) {
     for (size_t i = 0; i < WORDS; i++) data[i] = (char)(which * 31 + i * 7 + i / 256);
 }
@@ -138,6 +162,10 @@ int main(int count, char **words) {
         echo(listen_on(words[2]));
     } else if (strcmp(what, "many") == 0 && count == 5) {
         many(words[2], words[3], atoi(words[4]));
+    } else if (strcmp(what, "source") == 0 && count == 5) {
+        source(connect_to(words[2], words[3]), strtoul(words[4], NULL, 10));
+    } else if (strcmp(what, "sink") == 0 && count == 3) {
+        sink(listen_on(words[2]));
     } else if (strcmp(what, "refused") == 0 && count == 4) {
         struct sockaddr_vm to = address(words[2], words[3]);
         return connect(stream(), (struct sockaddr *)&to, sizeof to) == 0;
