@@ -9,6 +9,7 @@ with counted instructions (see boot.py), those of the host's program, of its ker
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -64,54 +65,57 @@ def with_guest(options):
     shutil.copy(options.apus, binary)
     print("bench: streams with guests in the lab, which takes minutes", file=sys.stderr)
     found = {}
-    for name, counted in (("clock", []), ("instructions", ["-i"])):
-        command = [HACK / "lab", *counted, "-m", "4096", "-t", "1800", sys.executable, __file__, binary]
+    # Counted instructions come out alike each time.
+    for name, counted, rounds in (("clock", [], "3"), ("instructions", ["-i"], "1")):
+        command = [HACK / "lab", *counted, "-m", "4096", "-t", "1800", sys.executable, __file__, binary, rounds]
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found[name] = json.loads(told.splitlines()[-1])
     title(f"vsock: Linux in the lab, {AMOUNT // MIB} MiB a stream, {TRIPS} round trips; instructions of all together")
     rows = []
     for kind, clock in found["clock"].items():
         counts = found["instructions"][kind]
-        values = [AMOUNT / MIB / (clock[way] / 1e9) for way in ("to guest", "to host")]
-        values += [counts[way] * 1024 * MIB / AMOUNT / 1e9 for way in ("to guest", "to host")]
-        rows.append((kind, *values, clock["trip"] / TRIPS / 1e3, counts["trip"] / TRIPS / 1e3))
+        values = [AMOUNT / MIB / (time / 1e9) for time in clock[:2]]
+        values += [count * 1024 * MIB / AMOUNT / 1e9 for count in counts[:2]]
+        rows.append((kind, *values, clock[2] / TRIPS / 1e3, counts[2] / TRIPS / 1e3))
     head = [("MiB/s to guest", 0), ("to host", 0), ("10^9/GiB to guest", 2), ("to host", 2), ("trip µs", 0), ("10^3", 0)]
     table(head, rows)
 
 
-def inside(binary):
-    """What runs in the lab: prints, for each kind of device, the nanoseconds that its streams and round trips took."""
+def inside(binary, rounds):
+    """What runs in the lab: prints, for each kind of device, what `streams` tells; the kinds take turns."""
     os.environ["APUS"] = binary
     sys.path[:0] = [str(TOP / "Tests"), str(TOP / "Tests/Linux")]
     from guest import Guest, initramfs_with
     from test_vhost import KernelSockets
     from test_vsock import HybridSockets
+    from vsock_cases import guest_runs
 
-    results = {}
     with tempfile.TemporaryDirectory() as work:
         initrd = initramfs_with(work, "vsock")
         kinds = {"Apus": (f"guest-cid=3,socket={work}/v.sock", HybridSockets(f"{work}/v.sock"))}
         if os.path.exists("/dev/vhost-vsock"):
             kinds["vhost-vsock"] = ("guest-cid=4", KernelSockets(4))
-        for kind, (keys, host) in kinds.items():
-            with Guest(work, "-device", f"vhost-vsock-device,id=v,{keys}", initrd=initrd) as guest:
-                results[kind] = streams(guest, host)
-                print(f"bench: {kind}: {results[kind]}", file=sys.stderr, flush=True)
-    print(json.dumps(results))
+        results = {kind: [] for kind in kinds}
+        for _ in range(int(rounds)):
+            for kind, (keys, host) in kinds.items():
+                with Guest(work, "-device", f"vhost-vsock-device,id=v,{keys}", initrd=initrd) as guest:
+                    guest_runs(guest, "vsock sink 7000")
+                    guest_runs(guest, "vsock echo 7001")
+                    results[kind].append(streams(guest, host))
+                print(f"bench: {kind}: {results[kind][-1]}", file=sys.stderr, flush=True)
+    middle = {kind: [median(column) for column in zip(*values)] for kind, values in results.items()}
+    print(json.dumps(middle))
 
 
 def streams(guest, host):
-    from vsock_cases import guest_runs
-
+    """The nanoseconds of a stream to the guest, of one from it, and of the round trips."""
     data = bytes(MIB)
-    guest_runs(guest, "vsock sink 7000")
-    guest_runs(guest, "vsock echo 7001")
 
     def to_guest():
         with host.connect(7000) as stream:
             for _ in range(AMOUNT // MIB):
                 stream.sendall(data)
-            stream.shutdown(1)
+            stream.shutdown(socket.SHUT_WR)
             assert stream.recv(1) == b""
 
     def to_host():
@@ -122,13 +126,13 @@ def streams(guest, host):
             while left > 0:
                 left -= stream.recv_into(room)
 
-    def trip():
+    def trips():
         with host.connect(7001) as stream:
             for _ in range(TRIPS):
                 stream.sendall(b"x")
                 assert stream.recv(1) == b"x"
 
-    return {"to guest": timed(to_guest), "to host": timed(to_host), "trip": timed(trip)}
+    return [timed(to_guest), timed(to_host), timed(trips)]
 
 
 def timed(body):
@@ -140,4 +144,4 @@ def timed(body):
 
 
 if __name__ == "__main__":
-    inside(sys.argv[1])
+    inside(*sys.argv[1:])

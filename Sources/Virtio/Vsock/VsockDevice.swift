@@ -122,16 +122,21 @@ package final class VsockDevice: VirtioDevice {
 
     override package func process(_ queue: Virtqueue) {
         switch queue.index {
-        case Queues.receive:
-            isServing = true
-            serveGuest(queue)
-            isServing = false
+        case Queues.receive: serve(queue)
         case Queues.transmit:
             isTaking = true
             takePackets(queue)
+            // The guest waits for most answers, and has them sooner than by another turn.
+            if !ready.isEmpty || !resets.isEmpty, let queue = context?.queue(Queues.receive) { serve(queue) }
             isTaking = false
         default: sendEvents(queue)
         }
+    }
+
+    private func serve(_ queue: Virtqueue) {
+        isServing = true
+        serveGuest(queue)
+        isServing = false
     }
 
     override package var isIdle: Bool { messagesInFlight == 0 }
@@ -282,7 +287,7 @@ package final class VsockDevice: VirtioDevice {
 
     /// Has the guest's buffers filled in this turn, or the next.
     func wakeReceive() {
-        if !isServing, let context, let queue = context.queue(Queues.receive) { context.resume(queue) }
+        if !isServing, !isTaking, let context, let queue = context.queue(Queues.receive) { context.resume(queue) }
     }
 
     /// Has packets taken and sent in this turn, or the next.
