@@ -84,6 +84,13 @@ package struct VhostFile: ~Copyable, Sendable {
         try unsafe request("VHOST_SET_VRING_BASE", HOST_VHOST_SET_VRING_BASE, &state)
     }
 
+    /// The next entry of the available ring to take, when the ring is stopped.
+    package func base(ofRing index: UInt32) throws(VhostError) -> UInt16 {
+        var state = vhost_vring_state(index: index, num: 0)
+        try unsafe request("VHOST_GET_VRING_BASE", HOST_VHOST_GET_VRING_BASE, &state)
+        return UInt16(truncatingIfNeeded: state.num)
+    }
+
     /// Sets where the parts of a ring are.
     package func setParts(
         ofRing index: UInt32, descriptors: HostSlice, available: HostSlice, used: HostSlice

@@ -1,7 +1,12 @@
 """The devices whose packets the host's kernel moves."""
 
+import contextlib
+import hashlib
 import os
 import socket
+import subprocess
+import threading
+import time
 
 import vsock_cases
 from guest import IMAGES, Guest, initramfs_with
@@ -66,3 +71,122 @@ def test_vsock(work):
         guest.type("exit\n")
         assert guest.wait() == 0
         assert "WARN" not in guest.errors and "ERROR" not in guest.errors, guest.errors
+
+
+HOST, GUEST = "192.168.79.1", "192.168.79.2"
+TAP = "aptapv"
+AMOUNT = 16 << 20
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+@contextlib.contextmanager
+def tap(*words):
+    """A tap that the host is on."""
+    try:
+        ip("tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr", *words)
+        ip("addr", "add", f"{HOST}/24", "dev", TAP)
+        ip("link", "set", TAP, "up")
+        yield
+    finally:
+        subprocess.run(["ip", "link", "del", TAP], stderr=subprocess.DEVNULL)
+
+
+def kernel_threads(process):
+    """The threads that the kernel has for the guest's data."""
+    names = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+            names.append(file.read().strip())
+    return names.count(f"vhost-{process.pid}")
+
+
+def transfer(guest, meanwhile):
+    """Much data each way at once, through one connection, arrives as it was sent; `meanwhile` is called until then."""
+    block = os.urandom(1 << 20)
+    sent, received, errors = hashlib.sha256(), [], []
+    listener = socket.create_server((HOST, 5001))
+    listener.settimeout(120)
+    guest.shell(f"head -c {AMOUNT} /dev/urandom >/tmp/data")
+    guest.shell(f"(nc {HOST} 5001 </tmp/data | sha256sum >/tmp/sum) & true")
+    with listener, listener.accept()[0] as stream:
+        stream.settimeout(120)
+        receiver = threading.Thread(target=lambda: received.append(vsock_cases.receive_all(stream)))
+
+        def send():
+            try:
+                for _ in range(AMOUNT >> 20):
+                    stream.sendall(block)
+                    sent.update(block)
+                stream.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                errors.append(error)
+
+        sender = threading.Thread(target=send)
+        receiver.start()
+        sender.start()
+        while sender.is_alive() or receiver.is_alive():
+            meanwhile()
+            sender.join(0.3)
+    assert not errors, errors
+    guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
+    assert guest.shell("cat /tmp/sum").split()[0] == sent.hexdigest(), "the guest received something else"
+    wanted = guest.shell("sha256sum </tmp/data").split()[0]
+    assert received == [(AMOUNT, wanted)], "the host received something else"
+    guest.shell("rm /tmp/data /tmp/sum")
+
+
+def ping(guest, size=56):
+    guest.shell(f"ping -c 2 -W 5 -s {size} {HOST} >/dev/null")
+
+
+@limit(600)
+def test_network(work):
+    """Data over two pairs of queues that the kernel serves, while the machine pauses, the cable is pulled, the driver
+    goes and comes."""
+    if not os.path.exists("/dev/vhost-net") or os.geteuid() != 0:
+        raise Skip("the kernel has no vhost-net, or making interfaces is not allowed")
+    card = f"tap,id=net0,ifname={TAP},vhost=on,queues=2"
+    with tap("multi_queue"):
+        # Descriptors that are none, and too few.
+        with open("/dev/null") as null:
+            number = null.fileno()
+            wrong = f"tap,id=net0,ifname={TAP},vhost=on,vhostfd={number}"
+            device = ["-device", "virtio-net-device,netdev=net0,id=nic0,mq=on"]
+            told = refusal(work, "-netdev", wrong, *device, pass_fds=[number])
+            assert f"vhostfd={number}" in told and "/dev/vhost-net" in told, told
+            told = refusal(work, "-netdev", f"{wrong},queues=2", *device, pass_fds=[number])
+            assert "as many descriptors" in told, told
+        device = "virtio-net-device,netdev=net0,id=nic0,mq=on,mac=52:54:00:12:34:77"
+        with Guest(work, "-netdev", card, "-device", device, cpus=2) as guest:
+            up = f"ifconfig eth0 {GUEST} up"
+            guest.shell(up)
+            assert kernel_threads(guest.process) == 2
+            assert guest.shell("ls -d /sys/class/net/eth0/queues/rx-* | wc -l").strip() == "2"
+            for size in (0, 56, 1472, 20000):
+                ping(guest, size)
+            pauses = 0
+
+            def pause():
+                nonlocal pauses
+                guest.qmp.execute("stop")
+                time.sleep(0.05)
+                guest.qmp.execute("cont")
+                pauses += 1
+
+            transfer(guest, pause)
+            assert pauses > 1, pauses
+            guest.qmp.execute("set_link", {"name": "nic0", "up": False})
+            guest.shell("until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.05; done")
+            guest.shell(f"! ping -c 1 -W 1 {HOST} >/dev/null")
+            guest.qmp.execute("set_link", {"name": "nic0", "up": True})
+            guest.shell("until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.05; done")
+            ping(guest)
+            guest.shell(f"rmmod virtio_net && modprobe virtio_net && {up}")
+            ping(guest, 20000)
+            guest.type("exit\n")
+            assert guest.wait() == 0
+            assert "WARN" not in guest.errors and "ERROR" not in guest.errors, guest.errors
+        assert kernel_threads(guest.process) == 0

@@ -72,6 +72,23 @@ private final class OffloadedDevice: VirtioDevice {
         #expect(context.vring(2) == nil && context.vring(-1) == nil)
     }
 
+    @Test func aQueueGoesOnWhereTheOtherSideLeftIt() throws {
+        let queue = try driver.start()[0]
+        for head in 0..<3 as Range<UInt16> { queue.offer(head) }
+        queue.publish()
+        let served = try #require(device.context?.queue(0))
+        queue.setChain([.init(GuestAddress(0x1000), 1)], head: 2)
+        served.goOn(at: 2)
+        #expect(device.context?.vring(0)?.base == 2)
+        #expect(served.next()?.head == 2)
+        #expect(served.next() == nil)
+        served.goOn(at: 1)
+        #expect(served.position == 3, "a request is in flight")
+        served.complete(2, written: 0)
+        _ = served.publish()
+        #expect(queue.usedIndex == 3)
+    }
+
     @Test func everyInterruptOfARunningDeviceTellsOfUsedBuffers() throws {
         #expect(driver.read(.interruptStatus) == 0)
         _ = try driver.start()

@@ -39,15 +39,13 @@ package final class KernelVhost {
     /// The eventfd that the kernel signals when the driver broke a ring.
     package var errorEvent: Int32 { errors.rawValue }
 
-    /// Serves new rings from their beginning.
-    package func start(
-        _ rings: [Vring], features: UInt64, memory: GuestMemory, reactor: Reactor
-    ) throws(VhostError) {
+    /// Prepares new rings, and serves them after `resume`.
+    package func setUp(_ rings: [Vring], features: UInt64, memory: GuestMemory) throws(VhostError) {
         try file.setFeatures(features & self.features)
         try file.setMemory(memory.regions.map { .init(guestAddress: $0.start.rawValue, memory: $0.memory) })
         for (index, ring) in zip(UInt32(0)..., rings) {
             try file.setSize(ofRing: index, ring.size)
-            try file.setBase(ofRing: index, 0)
+            try file.setBase(ofRing: index, ring.base)
             try file.setParts(
                 ofRing: index, descriptors: ring.descriptors, available: ring.available, used: ring.used)
             try file.setError(ofRing: index, errors.rawValue)
@@ -55,12 +53,11 @@ package final class KernelVhost {
             try file.setKick(ofRing: index, ring.kick)
         }
         self.rings = rings
-        try resume(reactor)
     }
 
-    /// Goes on with the rings of the last start.
+    /// Serves the rings from where they are.
     package func resume(_ reactor: Reactor) throws(VhostError) {
-        guard !isRunning else { return }
+        guard !isRunning, !rings.isEmpty else { return }
         isRunning = true
         try serve(true)
         // Notifications that came when nobody listened are lost.
@@ -68,21 +65,34 @@ package final class KernelVhost {
     }
 
     /// Takes no more requests; when it returns the kernel has left guest memory alone.
-    package func stop() {
-        guard isRunning else { return }
+    ///
+    /// - Returns: of each ring, how many requests have been taken, all of which have been given back; nothing if
+    ///   nothing was running.
+    @discardableResult
+    package func stop() -> [UInt16] {
+        guard isRunning else { return [] }
         isRunning = false
         do {
             try serve(false)
+            var bases: [UInt16] = []
+            for (index, _) in zip(UInt32(0)..., rings) { bases.append(try file.base(ofRing: index)) }
+            return bases
         } catch {
             Log.error("vhost", "the kernel does not stop: \(error)")
+            return []
         }
+    }
+
+    /// Forgets the rings, when stopped.
+    package func forget() {
+        if !isRunning { rings = [] }
     }
 
     private func serve(_ isServed: Bool) throws(VhostError) {
         switch service {
         case .network(let tap):
-            for index in rings.indices {
-                try file.setNetBackend(ofRing: UInt32(truncatingIfNeeded: index), isServed ? tap : nil)
+            for (index, _) in zip(UInt32(0)..., rings) {
+                try file.setNetBackend(ofRing: index, isServed ? tap : nil)
             }
         case .socket: try file.setRunning(isServed)
         }

@@ -4,6 +4,8 @@ package import Host
 package struct Vring {
     /// How many descriptors it has.
     package let size: UInt16
+    /// The next entry of the available ring to take.
+    package let base: UInt16
     package let descriptors: HostSlice
     package let available: HostSlice
     package let used: HostSlice
@@ -13,9 +15,11 @@ package struct Vring {
     package let call: Int32
 
     package init(
-        size: UInt16, descriptors: HostSlice, available: HostSlice, used: HostSlice, kick: Int32, call: Int32
+        size: UInt16, base: UInt16, descriptors: HostSlice, available: HostSlice, used: HostSlice, kick: Int32,
+        call: Int32
     ) {
         self.size = size
+        self.base = base
         self.descriptors = descriptors
         self.available = available
         self.used = used

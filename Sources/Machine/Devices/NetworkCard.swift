@@ -8,6 +8,8 @@ import Virtio
 final class Netdev {
     let spec: NetdevSpec
     fileprivate let tap: Tap
+    /// What moves the frames of each queue of the tap in the kernel, if anything does.
+    fileprivate let vhosts: [KernelVhost]
 
     /// Opens the tap.
     ///
@@ -15,6 +17,7 @@ final class Netdev {
     init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
         self.spec = spec
         tap = try Self.open(spec, option)
+        vhosts = try Self.openVhost(spec, tap, option)
     }
 
     /// The queues of a card on this tap.
@@ -48,12 +51,17 @@ final class NetworkCard: MachineDevice {
     var type: String { "virtio-net-device" }
 
     var maker: DeviceMaker {
-        let tap = Handover(netdev.tap)
+        let host = Handover((netdev.tap, netdev.vhosts))
         var options = NetworkDevice.Options(mac: mac.octets)
         options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
         let (id, settled) = (id, options)
         return { _ throws(MachineError) in
-            guard let tap = tap.take() else { throw MachineError("-device id=\(id)", "is attached already") }
+            guard let (tap, vhosts) = host.take() else {
+                throw MachineError("-device id=\(id)", "is attached already")
+            }
+            guard vhosts.isEmpty else {
+                return VhostNetworkDevice(id: id, tap: tap, vhosts: vhosts, options: settled)
+            }
             return NetworkDevice(id: id, tap: tap, options: settled)
         }
     }
@@ -96,7 +104,6 @@ extension Netdev {
         guard case .tap(let spec) = netdev.backend else {
             throw MachineError(option, "vhost-user is not supported yet; use tap")
         }
-        guard !spec.usesVhost else { throw MachineError(option, "vhost=on is not supported yet; use vhost=off") }
         do {
             if let name = spec.interface { return try Tap(interface: name, queues: netdev.queuePairs) }
             guard spec.descriptors.count == netdev.queuePairs else {

@@ -19,7 +19,7 @@ extension Machine {
             throw QMPError("netdev_add: only a tap can be added while the machine runs")
         }
         // From here on they are the tap's, whether it can use them or not.
-        backends.release(tap.descriptors)
+        backends.release(tap.descriptors + (tap.usesVhost ? tap.vhostDescriptors : []))
         do throws(MachineError) {
             backends.add(try Netdev(spec, place))
         } catch {

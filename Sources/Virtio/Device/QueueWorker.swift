@@ -15,7 +15,8 @@ final class QueueWorker: IOTarget {
     private var queues: [Virtqueue?] = []
     /// Queues to process in this turn, one bit each.
     private var pending: UInt64 = 0
-    private var listens = false
+    /// The doorbells that are listened to, one bit each.
+    private var listening: UInt64 = 0
     private var isActive = false
     private var isPaused = false
     private var isBroken = false
@@ -71,6 +72,8 @@ final class QueueWorker: IOTarget {
     }
 
     private func listen(_ index: Int) {
+        guard listening & 1 << UInt64(index) == 0 else { return }
+        listening |= 1 << UInt64(index)
         let doorbell = doorbells[index]
         let file = IOFile(descriptor: doorbell.event.rawValue)
         reactor.submit(
@@ -80,11 +83,12 @@ final class QueueWorker: IOTarget {
     override func complete(tag: UInt32, result: Int32) {
         let index = Int(tag)
         guard doorbells.indices.contains(index), !isRetiring else { return }
+        listening &= ~(1 << UInt64(index))
         guard result >= 0 || result == -Errno.again.rawValue || result == -Errno.interrupted.rawValue else {
             fail("cannot read the doorbell of queue \(index): \(Errno(rawValue: -result))")
             return
         }
-        listen(index)
+        if device.servesQueue(index) { listen(index) }
         kick(index)
     }
 
@@ -158,11 +162,8 @@ final class QueueWorker: IOTarget {
         self.queues = queues
         isActive = true
         holdQueues(isPaused)
-        if !listens {
-            listens = true
-            for index in doorbells.indices where device.servesQueue(index) { listen(index) }
-        }
         device.activate(DeviceContext(queues: queues, features: features, worker: self))
+        for index in doorbells.indices where device.servesQueue(index) { listen(index) }
         if isPaused { device.pause() }
         // Requests may have been made before anybody listened.
         for queue in queues { if let queue { kick(queue.index) } }
@@ -207,7 +208,7 @@ final class QueueWorker: IOTarget {
 
     /// Listens to another device's doorbells instead of its own, once it is activated.
     func adopt(_ others: [Doorbell]) {
-        guard !listens, others.count <= doorbells.count else { return }
+        guard listening == 0, others.count <= doorbells.count else { return }
         doorbells.replaceSubrange(..<others.count, with: others)
     }
 

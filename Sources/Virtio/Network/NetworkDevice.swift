@@ -26,7 +26,7 @@ package class NetworkDevice: VirtioDevice {
     private var pairs: [NetworkQueuePair] = []
     private var reactor: Reactor?
     private var activePairs = 1
-    private var isLinkUp = true
+    private(set) var isLinkUp = true
     private var isTapGone = false
     var logLimit = LogLimit()
 
@@ -75,7 +75,8 @@ package class NetworkDevice: VirtioDevice {
         if let context, context.features.contains(.netStatus) { context.configChanged() }
     }
 
-    private func openPairs() {
+    /// The link is up or down from now on, or data queues have just been started.
+    func openPairs() {
         for pair in pairs { pair.setOpen(isLinkUp) }
     }
 
@@ -167,7 +168,7 @@ package class NetworkDevice: VirtioDevice {
     // MARK: Queues
 
     /// The control queue comes after those that the driver knows of.
-    private func controlQueue(_ features: Features) -> Int {
+    func controlQueue(_ features: Features) -> Int {
         features.contains(.netMultiqueue) ? 2 * tap.queues.count : 2
     }
 

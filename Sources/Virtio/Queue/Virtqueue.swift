@@ -98,6 +98,18 @@ public final class Virtqueue {
     /// How many chains the device has taken and not given back.
     package var inFlight: Int { inFlightCount }
 
+    /// Where the device is in the available ring: the number of requests that it has taken, modulo 2^16.
+    package var position: UInt16 { nextAvailable }
+
+    /// Goes on where somebody else has left off, who took that many requests, modulo 2^16, and gave all of them back.
+    package func goOn(at position: UInt16) {
+        guard inFlightCount == 0 else { return }
+        nextAvailable = position
+        seenAvailable = position
+        nextUsed = position
+        publishedUsed = position
+    }
+
     /// Why the queue has stopped, if the driver broke the rules.
     package var failure: QueueError? { lastFailure }
 

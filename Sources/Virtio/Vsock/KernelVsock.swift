@@ -1,17 +1,12 @@
 package import Backends
 import EventLoop
-import Host
-import Memory
 
 /// A socket device (virtio 1.2 section 5.10) whose packets the kernel's vhost-vsock moves.
 ///
 /// The host's programs reach the guest by its address with `AF_VSOCK` sockets. The event queue stays here.
 package final class KernelVsock: VirtioDevice {
-    private let vhost: KernelVhost
-    private var context: DeviceContext?
-    private var isHalted = false
-    private var listensForErrors = false
-    private let errorCount = IOBuffer(capacity: 8)
+    private let data: VhostQueues
+    private var reactor: Reactor?
 
     /// `VIRTIO_VSOCK_F_SEQPACKET`
     private static let sequencedPackets = Features(bit: 1)
@@ -21,7 +16,7 @@ package final class KernelVsock: VirtioDevice {
 
     /// - Parameter cid: the guest's address, which the kernel has accepted.
     package init(id: String, cid: UInt32, _ vhost: KernelVhost) {
-        self.vhost = vhost
+        data = VhostQueues(vhost, queues: Self.servedQueues)
         var config = ConfigSpace(size: 8)
         config.set(UInt64(cid), at: 0)
         super.init(
@@ -33,56 +28,27 @@ package final class KernelVsock: VirtioDevice {
 
     package override var interruptsDirectly: Bool { true }
 
-    package override var isIdle: Bool { !vhost.isRunning }
+    package override var isIdle: Bool { data.isAtRest }
 
     package override func servesQueue(_ index: Int) -> Bool { !Self.servedQueues.contains(index) }
 
     package override func activate(_ context: DeviceContext) {
-        self.context = context
-        isHalted = false
-        let rings = Self.servedQueues.compactMap(context.vring)
-        guard rings.count == Self.servedQueues.count else {
-            return context.fail("the driver started it without its queues")
-        }
-        listenForErrors(context.reactor)
-        do {
-            try vhost.start(
-                rings, features: context.features.rawValue, memory: context.memory, reactor: context.reactor)
-        } catch {
-            context.fail("the kernel's vhost cannot serve it: \(error)")
-        }
+        reactor = context.reactor
+        data.start(context)
+        data.resume()
     }
 
-    private func listenForErrors(_ reactor: Reactor) {
-        guard !listensForErrors else { return }
-        let file = IOFile(descriptor: vhost.errorEvent)
-        listensForErrors = reactor.submit(.read(file, errorCount.all, at: Operation.currentPosition), for: self)
+    package override func pause() { data.stop() }
+
+    package override func resume() { data.resume() }
+
+    package override func queueStopped(_ index: Int) { data.halt() }
+
+    package override func cancelRequests() { data.stop() }
+
+    package override func reset() { data.forget() }
+
+    package override func retired() {
+        if let reactor { data.retire(reactor) }
     }
-
-    package override func completed(tag: UInt32, result: Int32) {
-        listensForErrors = false
-        guard result > 0, let context else { return }
-        listenForErrors(context.reactor)
-        context.fail("the kernel's vhost found a broken queue")
-    }
-
-    package override func pause() { vhost.stop() }
-
-    package override func resume() {
-        guard let context, !isHalted else { return }
-        do {
-            try vhost.resume(context.reactor)
-        } catch {
-            context.fail("the kernel's vhost does not go on: \(error)")
-        }
-    }
-
-    package override func queueStopped(_ index: Int) {
-        isHalted = true
-        vhost.stop()
-    }
-
-    package override func cancelRequests() { vhost.stop() }
-
-    package override func reset() { context = nil }
 }
