@@ -88,15 +88,6 @@ package struct Operation {
         return operation
     }
 
-    /// Makes a transfer end with `EAGAIN` where the file, such as a tap, has nothing or takes nothing now. A file that
-    /// cannot tell refuses it with `EOPNOTSUPP`.
-    ///
-    /// `O_NONBLOCK` does not do that: the ring waits for such a file by itself, and then in any order.
-    package consuming func withoutWaiting() -> Operation {
-        detail = HOST_RWF_NOWAIT
-        return self
-    }
-
     /// Brings written data to stable storage, with no more metadata than that needs.
     package static func dataSync(_ file: IOFile) -> Operation {
         var operation = Operation(IORING_OP_FSYNC, file)

@@ -52,8 +52,34 @@ package final class IOVectors {
         return first..<range.upperBound
     }
 
+    /// Calls `body` with the address and the number of the entries in `range`, cut to the table.
+    @unsafe
+    fileprivate func with(_ range: Range<Int>, _ body: (UnsafePointer<iovec>, Int32) -> Int) -> Int {
+        let range = range.clamped(to: 0..<capacity)
+        return unsafe body(entries + range.lowerBound, Int32(truncatingIfNeeded: range.count))
+    }
+
     /// The address of the entry at `index`, for the ring. The caller keeps the table alive until completion.
     package func address(at index: Int) -> UInt {
         unsafe UInt(bitPattern: entries + max(0, min(index, capacity - 1)))
+    }
+}
+
+extension FileDescriptor {
+    /// Reads once into the entries of `vectors` in `range`.
+    ///
+    /// - Returns: how many bytes, or an `errno` value below zero: the usual answer of a file that never waits is no
+    ///   reason to throw.
+    package func transfer(into vectors: IOVectors, _ range: Range<Int>) -> Int {
+        unsafe vectors.with(range) { unsafe answer(readv(rawValue, $0, $1)) }
+    }
+
+    /// Writes once from the entries of `vectors` in `range`; answers as reading does.
+    package func transfer(from vectors: IOVectors, _ range: Range<Int>) -> Int {
+        unsafe vectors.with(range) { unsafe answer(writev(rawValue, $0, $1)) }
+    }
+
+    private func answer(_ result: Int) -> Int {
+        result >= 0 ? result : -Int(Errno.current.rawValue)
     }
 }

@@ -53,6 +53,8 @@ package enum SyscallPolicy {
         [
             allow("io_uring_enter"),
             allow("write"),
+            // Frames of a tap.
+            allow("readv"), allow("writev"),
             allow("futex", operation(locking)),
             allow("clock_gettime"),
             allow("gettid"),
@@ -74,6 +76,8 @@ package enum SyscallPolicy {
         [
             allow("io_uring_enter"),
             allow("write"),
+            // Frames of a tap.
+            allow("readv"), allow("writev"),
             allow("futex", operation(locking + [joining])),
             allow("clock_gettime"),
             allow("gettid"),

@@ -3,7 +3,9 @@ package import Host
 /// A tap interface: frames that are written to it arrive in the host's network, and those sent to it can be read. Open
 /// as long as this object lives.
 ///
-/// Before each frame there are 12 bytes of `virtio_net_hdr_v1`.
+/// Before each frame there are 12 bytes of `virtio_net_hdr_v1`. Frames are read and written by system calls that never
+/// wait, and not through the ring: there a tap of Linux 6.1 cannot say that it is empty or full, but only be waited
+/// for, which several operations at once would do in any order.
 package final class Tap {
     /// The interface's name in its own network namespace.
     package let name: String
@@ -46,6 +48,7 @@ package final class Tap {
         guard let first = queues.first else { throw TapError("there is no descriptor of a tap") }
         do {
             for queue in queues {
+                try queue.file.setNonBlocking(true)
                 try queue.file.setTapHeaderSize(Int32(Self.headerSize))
             }
             offloads = try Self.probe(first)
@@ -67,6 +70,11 @@ package final class Tap {
         name = "stand-in"
         isStandIn = true
         self.offloads = offloads
+        do {
+            for queue in queues { try queue.file.setNonBlocking(true) }
+        } catch {
+            throw TapError("\(error)")
+        }
         self.mtu = mtu
     }
 
@@ -105,8 +113,18 @@ package final class TapQueue {
         self.file = file
     }
 
-    /// To register with a reactor; valid as long as this object lives.
+    /// To poll; valid as long as this object lives.
     package var descriptor: Int32 { file.rawValue }
+
+    /// Reads a frame with its header into the entries of `vectors` in `range`; what finds no room is lost.
+    ///
+    /// - Returns: how many bytes were read, or an `errno` value below zero, such as `-EAGAIN` for an empty tap.
+    package func read(into vectors: IOVectors, _ range: Range<Int>) -> Int { file.transfer(into: vectors, range) }
+
+    /// Writes a frame with its header from the entries of `vectors` in `range`.
+    ///
+    /// - Returns: how many bytes were written, or an `errno` value below zero, such as `-EAGAIN` for a full tap.
+    package func write(from vectors: IOVectors, _ range: Range<Int>) -> Int { file.transfer(from: vectors, range) }
 }
 
 // MARK: Opening

@@ -3,8 +3,6 @@
 #define CHOST_RING_SHIMS_H
 
 static const uint32_t HOST_IORING_RSRC_REGISTER_SPARSE = IORING_RSRC_REGISTER_SPARSE;
-// As <bits/uio-ext.h> has it for _GNU_SOURCE only.
-static const uint32_t HOST_RWF_NOWAIT = 0x8;
 static const uint8_t HOST_IOSQE_FIXED_FILE = IOSQE_FIXED_FILE;
 static const uint8_t HOST_IOSQE_CQE_SKIP_SUCCESS = IOSQE_CQE_SKIP_SUCCESS;
 

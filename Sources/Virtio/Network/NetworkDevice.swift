@@ -24,7 +24,6 @@ package class NetworkDevice: VirtioDevice {
     let filter: ReceiveFilter
     private(set) var context: DeviceContext?
     private var pairs: [NetworkQueuePair] = []
-    private var reactor: Reactor?
     private var activePairs = 1
     private(set) var isLinkUp = true
     private var isTapGone = false
@@ -109,10 +108,9 @@ package class NetworkDevice: VirtioDevice {
     /// The driver is ready: whoever serves the data queues begins. Elsewhere than here that may be the kernel.
     func startData(_ context: DeviceContext) {
         if pairs.isEmpty {
-            reactor = context.reactor
             pairs = tap.queues.indices.map { NetworkQueuePair($0, tap, context.reactor, filter: filter) }
         }
-        for pair in pairs { pair.start(self, context) }
+        for pair in pairs { pair.start(context) }
         openPairs()
     }
 
@@ -121,10 +119,8 @@ package class NetworkDevice: VirtioDevice {
         for pair in pairs { pair.stop() }
     }
 
-    override package var isIdle: Bool {
-        for pair in pairs where !pair.isIdle { return false }
-        return true
-    }
+    // Only polls are ever under way.
+    override package var isIdle: Bool { true }
 
     override package func reset() {
         stopData()
@@ -138,7 +134,7 @@ package class NetworkDevice: VirtioDevice {
     }
 
     override package func retired() {
-        if let reactor { for pair in pairs { pair.retire(reactor) } }
+        for pair in pairs { pair.retire() }
     }
 
     // MARK: What a driver may change
@@ -178,17 +174,13 @@ package class NetworkDevice: VirtioDevice {
         if index == controlQueue(context.features) {
             if context.features.contains(.netControlQueue) { processControl(queue, context) }
         } else if index < 2 * activePairs {
-            if index & 1 == 0 { pairs[index / 2].receive(queue) } else { pairs[index / 2].transmit(queue) }
+            let pair = pairs[index / 2]
+            if !(index & 1 == 0 ? pair.receive(for: self) : pair.transmit(for: self)) { tapIsGone() }
         }
     }
 
     override package func completed(tag: UInt32, result: Int32) {
-        let (purpose, pair, slot) = NetworkPort.split(tag)
-        guard let purpose, pairs.indices.contains(pair) else { return }
-        switch pairs[pair].completed(purpose, slot, result) {
-        case .nothing: break
-        case .roomy: if let context, let queue = context.queue(2 * pair + 1) { context.resume(queue) }
-        case .gone: tapIsGone()
-        }
+        guard let index = Int(exactly: tag), pairs.indices.contains(index / 2) else { return }
+        if !pairs[index / 2].polled(isForReading: index & 1 == 0, for: self) { tapIsGone() }
     }
 }

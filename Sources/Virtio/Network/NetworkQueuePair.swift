@@ -2,41 +2,59 @@ import Backends
 import EventLoop
 import Host
 
+/// What a direction of a pair of queues needs before it can go on.
+enum NetworkWish {
+    /// The driver.
+    case nothing
+    /// The tap, which is to tell.
+    case poll
+    /// Another turn.
+    case again
+    /// The tap is no more.
+    case failed
+}
+
 /// One queue of the tap with the two of the driver's that it serves: one to receive, one to send.
 final class NetworkQueuePair {
     let receiver: Receiver
     let transmitter: Transmitter
     private let tap: Tap
+    private let reactor: Reactor
     private let file: IOFile
     private let index: Int
-    private var port: NetworkPort?
+    private var context: DeviceContext?
     private var isAttached: Bool
+    private var pollsForReading = false
+    private var pollsForWriting = false
 
     init(_ index: Int, _ tap: Tap, _ reactor: Reactor, filter: ReceiveFilter) {
         self.index = index
         self.tap = tap
+        self.reactor = reactor
         isAttached = index == 0
         file = reactor.register(tap.queues[index].descriptor)
-        receiver = Receiver(file, filter: filter)
-        transmitter = Transmitter(file)
+        receiver = Receiver(tap.queues[index], filter: filter)
+        transmitter = Transmitter(tap.queues[index])
         receiver.setAttached(isAttached)
     }
 
-    func start(_ device: VirtioDevice, _ context: DeviceContext) {
-        port = NetworkPort(device: device, reactor: context.reactor, pair: index)
+    // MARK: Life
+
+    func start(_ context: DeviceContext) {
+        self.context = context
         receiver.start(context.queue(2 * index), context.features)
         transmitter.start(context.queue(2 * index + 1))
     }
 
-    /// Forgets the driver; nothing is in flight.
+    /// Forgets the driver.
     func stop() {
+        context = nil
         receiver.stop()
         transmitter.stop()
-        port = nil
     }
 
     /// Gives the file back, when no operation uses it any more.
-    func retire(_ reactor: Reactor) { reactor.unregister(file) }
+    func retire() { reactor.unregister(file) }
 
     /// Lets the kernel use this pair, or not.
     func setAttached(_ isAttached: Bool) throws(Errno) {
@@ -52,29 +70,51 @@ final class NetworkQueuePair {
         transmitter.isOpen = isOpen && isAttached
     }
 
-    var isIdle: Bool { receiver.isIdle && transmitter.isIdle }
+    // MARK: Frames
 
-    func receive(_ queue: Virtqueue) {
-        if let port { receiver.process(queue, port) }
+    /// The driver has offered buffers, or may have.
+    ///
+    /// - Returns: false if the tap is no more.
+    func receive(for device: VirtioDevice) -> Bool { follow(receiver.receive(), device) }
+
+    private func follow(_ wish: NetworkWish, _ device: VirtioDevice) -> Bool {
+        switch wish {
+        case .nothing: break
+        case .poll:
+            if !pollsForReading {
+                pollsForReading = reactor.submit(.poll(file, PollEvents.readable), for: device, tag: UInt32(2 * index))
+            }
+        case .again: if let context, let queue = context.queue(2 * index) { context.resume(queue) }
+        case .failed: return false
+        }
+        return true
     }
 
-    func transmit(_ queue: Virtqueue) {
-        if let port { transmitter.process(queue, port) }
+    /// The driver has offered frames, or may have.
+    ///
+    /// - Returns: false if the tap is no more.
+    func transmit(for device: VirtioDevice) -> Bool {
+        switch transmitter.transmit() {
+        case .nothing, .again: break
+        case .poll:
+            if !pollsForWriting {
+                pollsForWriting = reactor.submit(
+                    .poll(file, PollEvents.writable), for: device, tag: UInt32(2 * index + 1))
+            }
+        case .failed: return false
+        }
+        return true
     }
 
-    /// An operation has ended.
-    func completed(_ purpose: NetworkPort.Purpose, _ slot: Int, _ result: Int32) -> Transmitter.Event {
-        guard let port else {
-            if purpose == .readable { receiver.forgetPoll() }
-            if purpose == .writable { transmitter.forgetPoll() }
-            return .nothing
+    /// A poll for one of the pair's queues has ended.
+    ///
+    /// - Returns: false if the tap is no more.
+    func polled(isForReading: Bool, for device: VirtioDevice) -> Bool {
+        if isForReading {
+            pollsForReading = false
+            return follow(receiver.becameReadable(), device)
         }
-        switch purpose {
-        case .read: return receiver.read(slot, result, port) ? .nothing : .gone
-        case .write: return transmitter.wrote(slot, result, port)
-        case .readable: receiver.becameReadable(port)
-        case .writable: transmitter.becameWritable(port)
-        }
-        return .nothing
+        pollsForWriting = false
+        return transmit(for: device)
     }
 }
