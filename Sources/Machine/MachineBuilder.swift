@@ -17,6 +17,7 @@ final class MachineBuilder {
     private let filters: ThreadFilters?
     private let home: DeviceHome
     private let relay = ActionRelay()
+    private let events: EventPost
     private var chardevs: Chardevs?
     private var devices: [any MachineDevice] = []
 
@@ -25,6 +26,7 @@ final class MachineBuilder {
         self.options = options
         self.reactor = reactor
         self.filters = filters
+        events = EventPost(reactor)
         home = DeviceHome(reactor, onAction: relay.act)
     }
 
@@ -60,6 +62,7 @@ final class MachineBuilder {
             serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
         let surroundings = Surroundings(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
+        for device in devices { device.events = events }
         let slots = try attach(devices, surroundings, spare: places)
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
@@ -71,8 +74,9 @@ final class MachineBuilder {
             parts: Machine.Parts(
                 home: home, iothreads: iothreads, ports: ports, filters: filters, slots: slots, chardevs: chardevs,
                 processors: processors,
-                board: board, memory: memory, router: router, hypervisor: machine))
+                board: board, memory: memory, router: router, events: events, hypervisor: machine))
         relay.machine = built
+        events.connect(built, on: reactor)
         return built
     }
 

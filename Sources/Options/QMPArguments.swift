@@ -16,7 +16,6 @@ package enum QMPArguments {
         _ pairs: [KeyValue], includingLater: Bool
     ) throws(OptionError) -> (device: DeviceSpec, slot: Int?) {
         let command = "device_add"
-        let slotKeys = [Keys.address.description, Keys.lun.description]
         let slot = try KeyReader(
             KeyValueList(
                 option: command, pairs: pairs.filter { pair in slotKeys.contains { $0.name == pair.key } },
@@ -110,26 +109,29 @@ package enum QMPArguments {
         static let lun = OptionKey("lun", ValueType<Int>.number("a unit", 0...254), "the number of a slot less one")
     }
 
+    /// The keys that choose a slot.
+    static let slotKeys = [Keys.address.description, Keys.lun.description]
+
     /// The drivers that StratoVirt documents for a MicroVm.
     static let mmioDrivers = [
         "virtio-blk-mmio": "virtio-blk-device", "virtio-net-mmio": "virtio-net-device",
     ]
 
     /// What clients send for other monitors' sake and a MicroVm has no use for.
-    private static let ignoredByDeviceAdd: Set<String> = [
+    static let ignoredByDeviceAdd: Set<String> = [
         "romfile", "share-rw", "disable-modern", "logical_block_size", "physical_block_size", "vectors", "bus",
         "multifunction",
     ]
 
     /// The keys of `-drive`, as `blockdev-add` spells them.
-    private static let blockdevSpellings = [
+    static let blockdevSpellings = [
         "id": "node-name", "file": "file.filename", "aio": "file.aio", "direct": "cache.direct",
         "readonly": "read-only", "detect-zeroes": "detect-zeroes", "discard": "discard", "format": "driver",
         "media": "media", "throttling.iops-total": "throttling.iops-total", "l2-cache-size": "l2-cache-size",
         "refcount-cache-size": "refcount-cache-size",
     ]
 
-    private static let ignoredByBlockdevAdd: Set<String> = [
+    static let ignoredByBlockdevAdd: Set<String> = [
         "file.driver", "cache.no-flush", "backing", "id", "options",
     ]
 
@@ -138,7 +140,7 @@ package enum QMPArguments {
         "iouring": "io_uring", "IoUring": "io_uring", "Off": "off", "Native": "native", "Threads": "threads",
     ]
 
-    private static let ignoredByNetdevAdd: Set<String> = ["script", "downscript", "dnssearch"]
+    static let ignoredByNetdevAdd: Set<String> = ["script", "downscript", "dnssearch"]
 
     private static let descriptorKeys: Set<String> = ["fd", "fds", "vhostfd", "vhostfds"]
 }

@@ -37,7 +37,7 @@ import Testing
             #"""
             [{"name":"SHUTDOWN"},{"name":"RESET"},{"name":"STOP"},{"name":"RESUME"},{"name":"POWERDOWN"},\#
             {"name":"GUEST_PANICKED"},{"name":"GUEST_CRASHLOADED"},{"name":"BALLOON_CHANGED"},\#
-            {"name":"DEVICE_DELETED"}]
+            {"name":"DEVICE_DELETED"},{"name":"BLOCK_IO_ERROR"}]
             """#
         ),
         ("query-memory-size-summary", #"{"base-memory":268435456,"plugged-memory":0}"#),

@@ -73,6 +73,7 @@ import Testing
         let events: [QMPEvent] = [
             .shutdown(guest: true, reason: "x"), .reset(guest: false), .stop, .resume, .powerdown, .guestPanicked,
             .guestCrashLoaded, .balloonChanged(actual: 1), .deviceDeleted("x"),
+            .blockIOError(device: "d", node: "n", isRead: true, reason: "x", hasNoSpace: false),
         ]
         #expect(Set(events.map(\.name)).count == QMPEvent.Name.allCases.count)
         for event in events {

@@ -2,6 +2,7 @@ import Backends
 import EventLoop
 import Host
 import Memory
+import Synchronization
 import TestSupport
 import Testing
 import Virtio
@@ -176,6 +177,19 @@ import Virtio
         #expect(try disk.request(Kind.read, 0, count: 4096).status == 0)
         #expect(disk.device.counters.reads == 2)
         #expect(disk.device.counters.failures == 2)
+    }
+
+    @Test func tellsOfHostErrorsOnceASecond() throws {
+        let told = Mutex<[BlockDevice.Failure]>([])
+        let disk = try BlockDisk { $0.onFailure = { failure in told.withLock { $0.append(failure) } } }
+        #expect(try disk.request(Kind.read, 1 << 40, count: 512).status == 1)
+        #expect(told.withLock { $0 }.isEmpty)
+        try disk.file.truncate(to: 64 << 10)
+        for _ in 0..<3 { #expect(try disk.request(Kind.read, 1024, count: 4096).status == 1) }
+        let count = told.withLock { $0.count }
+        #expect(count == 1 || count == 2)
+        #expect(told.withLock { $0.first?.isRead } == true)
+        #expect(told.withLock { $0.first?.error } == .ioError)
     }
 
     @Test func theDriverLearnsOfANewSize() throws {

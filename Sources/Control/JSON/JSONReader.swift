@@ -185,7 +185,8 @@ package struct JSONReader {
         expectation = .value
         token = .none
         stack.removeAll(keepingCapacity: true)
-        scratch.removeAll(keepingCapacity: true)
+        // One long string must not be paid for as long as its client stays.
+        scratch.removeAll(keepingCapacity: scratch.capacity <= 4096)
         highSurrogate = nil
         size = 0
         complete = nil

@@ -9,6 +9,7 @@ extension QMPEvent.Name {
         case .powerdown: "The guest was asked to power off."
         case .balloonChanged: "The guest makes do with another amount of memory; at most one a second."
         case .deviceDeleted: "A device has been unplugged; its id may be used again."
+        case .blockIOError: "The host could not carry out a disk's request; at most one a second for each disk."
         case .guestPanicked:
             "The guest's kernel has panicked; the machine goes on until the guest or its owner ends it."
         case .guestCrashLoaded: "The guest's kernel has panicked, and its crash kernel takes over."
@@ -27,6 +28,15 @@ extension QMPEvent.Name {
         case .stop, .resume, .powerdown: []
         case .balloonChanged: [QMPMember("actual", .natural, "bytes")]
         case .deviceDeleted: [QMPMember("device", .string, "its id"), QMPMember("path", .string, "the same")]
+        case .blockIOError:
+            [
+                QMPMember("device", .string, "the drive's id"), QMPMember("qom-path", .string),
+                QMPMember("node-name", .string, "the drive's id again", optional: true),
+                QMPMember("operation", .choice(["read", "write"])),
+                QMPMember("action", .choice(["ignore", "report", "stop"]), "`report`: the guest was told"),
+                QMPMember("nospace", .boolean, "whether the host's disk is full", optional: true),
+                QMPMember("reason", .string, "for people"),
+            ]
         case .guestPanicked, .guestCrashLoaded: [QMPMember("action", .choice(["pause", "poweroff", "run"]))]
         }
     }

@@ -11,6 +11,7 @@ package struct QMPEvent: Equatable, Sendable {
         case guestCrashLoaded = "GUEST_CRASHLOADED"
         case balloonChanged = "BALLOON_CHANGED"
         case deviceDeleted = "DEVICE_DELETED"
+        case blockIOError = "BLOCK_IO_ERROR"
 
         /// The shortest time between two of them, in nanoseconds, as QEMU has it: of those that come sooner the last is
         /// posted when it is over. 0 for events that are posted at once.
@@ -60,6 +61,23 @@ package struct QMPEvent: Equatable, Sendable {
     /// A device has been unplugged; its id stands for its path too, as on StratoVirt's light machine.
     package static func deviceDeleted(_ id: String) -> QMPEvent {
         QMPEvent(name: .deviceDeleted, data: ["device": .string(id), "path": .string(id)])
+    }
+
+    /// The host could not carry out a disk's request; the guest was told.
+    ///
+    /// - Parameters:
+    ///   - device: the disk's id.
+    ///   - node: the drive's id.
+    package static func blockIOError(
+        device: String, node: String, isRead: Bool, reason: String, hasNoSpace: Bool
+    ) -> QMPEvent {
+        QMPEvent(
+            name: .blockIOError,
+            data: [
+                "device": .string(node), "qom-path": .string("/machine/peripheral/\(device)"),
+                "node-name": .string(node), "operation": isRead ? "read" : "write", "action": "report",
+                "nospace": .bool(hasNoSpace), "reason": .string(reason),
+            ])
     }
 
     /// The guest's kernel has panicked; the machine goes on.

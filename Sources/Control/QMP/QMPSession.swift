@@ -187,7 +187,7 @@ package final class QMPSession {
     package func takeOutput() -> [UInt8] {
         if hasAnswered {
             for event in events { write(event) }
-            events.removeAll(keepingCapacity: true)
+            events = []
         }
         defer { output = [] }
         return output

@@ -18,7 +18,9 @@ package final class QMPServer {
 
     private let reactor: Reactor
     private let version: QMPVersion
-    private let commands: CommandTable
+    /// Not made before there is a client: that is no business of a machine's start.
+    private lazy var commands = makeCommands()
+    private let makeCommands: () -> CommandTable
     private let limits: Limits
     /// Let go of at the end, since the machine owns the server.
     private var machine: (any MachineControl)?
@@ -29,13 +31,14 @@ package final class QMPServer {
     private var refusals = LogLimit()
 
     package init(
-        reactor: Reactor, machine: any MachineControl, version: QMPVersion, commands: CommandTable = .standard,
+        reactor: Reactor, machine: any MachineControl, version: QMPVersion,
+        commands: @autoclosure @escaping () -> CommandTable = .standard,
         limits: Limits = Limits()
     ) {
         self.reactor = reactor
         self.machine = machine
         self.version = version
-        self.commands = commands
+        makeCommands = commands
         self.limits = limits
     }
 

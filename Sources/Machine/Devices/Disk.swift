@@ -58,6 +58,7 @@ final class Disk: MachineDevice {
     let drive: Drive
     let device: BlockDeviceSpec
     var leastShape: QueueShape?
+    var events: EventPost?
     /// The most requests a second on average; 0 is no limit.
     var iops: UInt32
 
@@ -95,6 +96,12 @@ final class Disk: MachineDevice {
             case .unmap: .unmap
             }
         options.iopsLimit = iops
+        options.onFailure = { [events, id, node = drive.spec.id] failure in
+            events?.post(
+                .blockIOError(
+                    device: id, node: node, isRead: failure.isRead, reason: failure.error.description,
+                    hasNoSpace: failure.error == .noSpace))
+        }
         return options
     }
 

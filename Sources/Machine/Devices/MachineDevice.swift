@@ -13,6 +13,8 @@ protocol MachineDevice: AnyObject {
     var iothread: String? { get }
     /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.
     var leastShape: QueueShape? { get set }
+    /// By what the device tells clients of its troubles.
+    var events: EventPost? { get set }
     /// Makes what serves the driver, on the reactor where it shall live; once.
     var maker: DeviceMaker { get }
     /// The machine is about to run, for the first time or again.
@@ -31,6 +33,12 @@ extension MachineDevice {
 
     /// Nobody has been before a device that is never plugged in.
     var leastShape: QueueShape? {
+        get { nil }
+        set {}
+    }
+
+    /// Most devices have nothing to tell.
+    var events: EventPost? {
         get { nil }
         set {}
     }

@@ -31,6 +31,7 @@ extension Machine {
                 return done()
             }
             device?.leastShape = slot.shape
+            device?.events = parts.events
             let name = device?.id ?? "slot \(number)"
             let make = device?.maker ?? Self.placeholder(slot.kind, name, slot.shape)
             residence.run { [memory = parts.memory] home, answer in

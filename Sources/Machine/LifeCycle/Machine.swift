@@ -47,6 +47,7 @@ final class Machine {
         let board: BoardDevices
         let memory: GuestMemory
         let router: AccessRouter
+        let events: EventPost
         /// KVM's side of it, kept as long as anything uses it.
         let hypervisor: VirtualMachine
     }

@@ -1,6 +1,6 @@
 package import Backends
 import EventLoop
-import Host
+package import Host
 
 /// A disk (virtio 1.2 section 5.2): takes requests from its queues, has the image carry them out, and reports.
 ///
@@ -23,8 +23,16 @@ package final class BlockDevice: VirtioDevice {
         package var zeroDetection = ZeroDetection.off
         /// The most requests a second on average; 0 is no limit.
         package var iopsLimit: UInt32 = 0
+        /// Told of requests that the host could not carry out, at most once a second.
+        package var onFailure: (@Sendable (Failure) -> Void)?
 
         package init() {}
+    }
+
+    /// A request that the host could not carry out.
+    package struct Failure: Equatable, Sendable {
+        package let isRead: Bool
+        package let error: Errno
     }
 
     /// Who makes a request, and where its answer goes.
@@ -59,6 +67,8 @@ package final class BlockDevice: VirtioDevice {
     private var isWaitingForSlot = false
     private var counts = BlockCounters()
     private var logLimit = LogLimit()
+    /// When `onFailure` may be told again, in nanoseconds.
+    private var nextNotice: UInt64 = 0
 
     private static let mostSlots = 512
     private static let timerTag = UInt32.max
@@ -331,6 +341,10 @@ package final class BlockDevice: VirtioDevice {
         guard error != .canceled, !(request.type == .discard && error.meansNotSupported) else { return }
         logLimit.write(
             .error, id, "\(request.type.name) at sector \(request.sector) of '\(image.path)' failed: \(error)")
+        let now = Clock.monotonic
+        guard let onFailure = options.onFailure, now >= nextNotice else { return }
+        nextNotice = now &+ 1_000_000_000
+        onFailure(Failure(isRead: request.type == .read, error: error))
     }
 
     override package func retired() {
