@@ -5,9 +5,7 @@ extension Command {
     static let plugging: [Command] = [
         Command(
             "blockdev-add", "Open an image for a disk; device_add makes the disk.",
-            arguments: [
-                Argument("node-name", .string), Argument("file", .object),
-            ], toleratesUnknown: true
+            arguments: [Argument("node-name", .string)] + [Argument](QMPArguments.blockdevAddKeys)
         ) { call in
             outcome { () throws(QMPError) in
                 let pairs = try call.arguments.pairs
@@ -23,7 +21,7 @@ extension Command {
         },
         Command(
             "netdev_add", "Open a tap for a network card; device_add makes the card.",
-            arguments: [Argument("id", .string)], toleratesUnknown: true
+            arguments: [Argument("id", .string)] + [Argument](QMPArguments.netdevAddKeys)
         ) { call in
             outcome { () throws(QMPError) in
                 let (pairs, numbers) = (try call.arguments.pairs, call.machine.descriptorNumbers)
@@ -46,9 +44,8 @@ extension Command {
         },
         Command(
             "device_add", "Plug in a disk or a network card.",
-            arguments: [
-                Argument("id", .string), Argument("driver", .string),
-            ], toleratesUnknown: true
+            arguments: [Argument("id", .string), Argument("driver", .string, "`device-list-properties` has its properties")]
+                + [Argument](QMPArguments.deviceAddKeys)
         ) { call in
             do throws(QMPError) {
                 let pairs = try call.arguments.pairs
@@ -85,7 +82,10 @@ extension Command {
         },
         Command(
             "object-add", "Add an iothread for devices that are plugged in later.",
-            arguments: [Argument("qom-type", .string), Argument("id", .string)], toleratesUnknown: true
+            arguments: [
+                Argument("qom-type", .string), Argument("id", .string),
+                Argument("props", .object, "what older clients wrap", optional: true),
+            ]
         ) { call in
             outcome { () throws(QMPError) in
                 // Older clients wrap what is not the type or the name.
