@@ -21,7 +21,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "apus",
-    products: [.executable(name: "apus", targets: ["apus"])],
+    products: [
+        .executable(name: "apus", targets: ["apus"]),
+        .library(name: "ApusClient", targets: ["ApusClient"]),
+    ],
     targets: [
         // The rooms of the house, each importing only from those above it.
         .target(
@@ -46,10 +49,18 @@ let package = Package(
             ]),
         .executableTarget(name: "apus", dependencies: ["Host", "Options", "Machine"], swiftSettings: settings),
 
+        // For programs that start and drive apus. It stands beside the house: nothing but libc goes into them.
+        .target(name: "CApusClient"),
+        room("ApusClient", ["CApusClient"]),
+
+        // The README's shim, which the tests compare, compile and run.
+        .executableTarget(
+            name: "ExampleShim", dependencies: ["ApusClient"], path: "Tests/ExampleShim", swiftSettings: settings),
+
         // What the tests share: the in-process driver and its helpers.
         .target(
             name: "TestSupport",
-            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Virtio"],
+            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Platform", "Virtio"],
             path: "Tests/TestSupport", swiftSettings: settings),
 
         // One load per executable, which a script in hack/bench runs beside somebody else's.
@@ -77,7 +88,8 @@ let package = Package(
         tests("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"]),
         tests("Options", ["Host", "Options"]),
         tests("Control", ["Host", "EventLoop", "Options", "Control"]),
-        tests("Sandbox", ["CHost", "Host", "Sandbox", "SandboxProbe", "apus"]),
+        tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
+        tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests("Machine", ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport"]),
     ]
 )

@@ -1,5 +1,7 @@
+import ApusClient
 import Host
 import Sandbox
+import TestSupport
 import Testing
 
 /// A real machine, whose guest does nothing.
@@ -11,8 +13,7 @@ struct FilteredMachineTests {
         try folder.write("kernel", [0xf4, 0xeb, 0xfd])  // hlt; jmp .
         try folder.write("initrd", [0])
         try folder.write("disk", [UInt8](repeating: 0, count: 4096))
-        let start = try run(
-            "apus",
+        let arguments =
             [
                 "-machine", "type=microvm", "-m", "128", "-smp", "2", "-kernel", folder.path("kernel"), "-initrd",
                 folder.path("initrd"), "-qmp", "unix:\(folder.path("qmp")),server,nowait", "-daemonize", "-pidfile",
@@ -20,21 +21,25 @@ struct FilteredMachineTests {
                 "id=disk,direct=off,file=\(folder.path("disk"))", "-device",
                 "virtio-blk-device,id=disk,drive=disk,iothread=io1", "-serial",
                 "socket,path=\(folder.path("serial")),server,nowait",
-            ] + (usesSeccomp ? [] : ["-disable-seccomp"]))
-        #expect(start.status == 0, "\(start.errors)")
+            ] + (usesSeccomp ? [] : ["-disable-seccomp"])
+        let program = try builtProgram("apus")
+        let start = try Outcome { try Apus.launch(arguments: arguments, program: program, standardError: $0) }
+        #expect(start.ending == .ordinary, "\(start.output)")
         let id = try #require(Int32(String(decoding: folder.read("pid"), as: UTF8.self)))
-        let client = try QMPClient(folder.path("qmp"))
+        let client = try QMP.connect(to: folder.path("qmp"))
         let threads = try filterModes(of: id)
         #expect(Set(threads.keys).isSuperset(of: ["apus", "io1", "CPU 0/KVM", "CPU 1/KVM"]))
         for (thread, mode) in threads { #expect(mode == (usesSeccomp ? "2" : "0"), "\(thread)") }
 
         // All that such a machine does may be done.
         let serial = try Socket.connect(unix: folder.path("serial"))
-        for command in ["query-cpus", "query-block", "stop", "cont", "stop", "cont", "no-such-command"] {
+        for command in ["query-cpus", "query-block", "stop", "cont", "stop", "cont"] {
             try client.execute(command)
         }
+        #expect(throws: ClientError.self) { try client.execute("no-such-command") }
         try client.execute("quit")
-        #expect(client.isClosed())
+        try client.wait(for: "SHUTDOWN")
+        #expect(throws: ClientError.closed("QMP")) { while try client.nextEvent(timeout: .seconds(60)) != nil {} }
         _ = serial
         #expect(folder.remains(["kernel", "initrd", "disk"], ofProcess: id))
     }

@@ -1,14 +1,16 @@
+import ApusClient
 import CHost
 import Glibc
 import Host
 import Sandbox
+import TestSupport
 import Testing
 
 @Suite struct SyscallPolicyTests {
     @Test(arguments: ThreadRole.allCases)
     func eachAllowedCallWorks(_ role: ThreadRole) throws {
-        let outcome = try run("SandboxProbe", [role.rawValue, "all"])
-        #expect(outcome.status == 0, "\(outcome.errors)")
+        let outcome = try probe([role.rawValue, "all"])
+        #expect(outcome.ending == .ordinary, "\(outcome.output)")
     }
 
     @Test(arguments: ThreadRole.allCases, ForbiddenCall.everywhere)
@@ -30,13 +32,18 @@ import Testing
         #expect(Set(SyscallPolicy.calls(of: .vcpu).map(\.name)).count <= 12)
     }
 
+    private func probe(_ arguments: [String]) throws -> Outcome {
+        let program = try builtProgram("SandboxProbe")
+        return try Outcome { try Apus.launch(arguments: arguments, program: program, standardError: $0) }
+    }
+
     private func expectEnd(_ role: ThreadRole, _ call: ForbiddenCall) throws {
-        let outcome = try run("SandboxProbe", [role.rawValue, call.name] + call.arguments.map { String($0) })
-        #expect(outcome.status == ThreadFilters.violationStatus, "\(outcome.errors)")
+        let outcome = try probe([role.rawValue, call.name] + call.arguments.map { String($0) })
+        #expect(outcome.ending == .forbiddenCall, "\(outcome.output)")
         let number = unsafe seccomp_syscall_resolve_name(call.name)
-        #expect(outcome.errors.contains("forbidden system call \(number) at 0x"))
+        #expect(outcome.output.contains("forbidden system call \(number) at 0x"))
         let thread = role == .main ? "SandboxProbe" : "probe \(role)"
-        #expect(outcome.errors.contains("(\(thread))"))
+        #expect(outcome.output.contains("(\(thread))"))
     }
 }
 
