@@ -29,13 +29,18 @@ def initramfs_with(work, *tools):
     shutil.copyfile(IMAGES / "initramfs", made)
     with open(made, "ab") as out:
         for tool in tools:
-            binary = Path(work) / tool
-            source = Path(__file__).parent / "tools" / f"{tool}.c"
-            compiler = shutil.which("cc") or shutil.which("clang")
-            subprocess.run([compiler, "-O1", "-static", "-s", "-o", binary, source], check=True)
-            out.write(archived(f"bin/{tool}", 0o100755, binary.read_bytes()))
+            out.write(archived(f"bin/{tool}", 0o100755, build_tool(work, tool).read_bytes()))
         out.write(archived("TRAILER!!!", 0, b""))
     return made
+
+
+def build_tool(work, tool):
+    """A program of Tests/Linux/tools for a guest; its path."""
+    binary = Path(work) / tool
+    source = Path(__file__).parent / "tools" / f"{tool}.c"
+    compiler = shutil.which("cc") or shutil.which("clang")
+    subprocess.run([compiler, "-O1", "-static", "-s", "-o", binary, source], check=True)
+    return binary
 
 
 def archived(name, mode, content):
