@@ -44,7 +44,9 @@ extension Command {
         },
         Command(
             "device_add", "Plug in a disk or a network card.",
-            arguments: [Argument("id", .string), Argument("driver", .string, "`device-list-properties` has its properties")]
+            arguments: [
+                Argument("id", .string), Argument("driver", .string, "`device-list-properties` has its properties"),
+            ]
                 + [Argument](QMPArguments.deviceAddKeys)
         ) { call in
             do throws(QMPError) {
