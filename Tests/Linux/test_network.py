@@ -200,7 +200,7 @@ def many_streams(guest):
     iperf(guest, "-P", "2")
     guest.shell("ethtool -L eth1 combined 2")
     iperf(guest, "-P", "4")
-    assert counter("aptap1", "rx_bytes") - before > 5 << 20
+    assert counter("aptap1", "rx_bytes") - before > 2 << 20
     guest.shell("ip addr flush dev eth1")
     guest.shell(f"ip addr add {GUEST}/24 dev eth0")
 

@@ -66,7 +66,7 @@ def test_vsock(work):
             told = refusal(work, "-device", f"{device},vhostfd={null.fileno()}", pass_fds=[null.fileno()])
             assert f"vhostfd={null.fileno()}" in told and "/dev/vhost-vsock" in told, told
         # The driver goes and comes again.
-        guest.shell("rmmod vmw_vsock_virtio_transport && modprobe vmw_vsock_virtio_transport")
+        guest.shell("until rmmod vmw_vsock_virtio_transport; do sleep 0.2; done; modprobe vmw_vsock_virtio_transport")
         vsock_cases.guest_calls_host(guest, host)
         guest.type("exit\n")
         assert guest.wait() == 0
