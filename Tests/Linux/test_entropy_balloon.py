@@ -60,7 +60,7 @@ def check_statistics(guest):
 
 def check_reports(guest):
     """Memory that the guest frees comes back by itself, as far as it is free in large pieces."""
-    guest.shell("dd if=/dev/zero of=/tmp/fill bs=1M count=96 2>/dev/null")
+    guest.shell("dd if=/dev/zero of=/tmp/fill bs=1M count=72 2>/dev/null")
     full = resident(guest)
     guest.shell("rm /tmp/fill")
     wait_until(lambda: resident(guest) < full - 32 * MIB, "the host gets back what the guest has freed")
