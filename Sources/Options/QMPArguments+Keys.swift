@@ -1,9 +1,9 @@
 extension QMPArguments {
     /// What `device_add` takes beside `id` and `driver`, for everything that can be plugged in.
     package static var deviceAddKeys: [KeyDescription] {
-        let own = Set(mmioDrivers.values).sorted().compactMap { DeviceType.named($0) }.flatMap(\.keys)
-            .map { ($0.name == "bootindex" ? $0.named("boot_index") : $0).optional }
-        return merged(slotKeys + own + ignored(ignoredByDeviceAdd), without: ["id"])
+        let own = Set(mmioDrivers.values).sorted().compactMap { DeviceType.named($0) }.flatMap(\.keys).map(\.optional)
+        let others = own.filter { $0.name == "bootindex" }.map { $0.named("boot_index") } + ignored(["chardev"])
+        return merged(slotKeys + own + others + ignored(ignoredByDeviceAdd), without: ["id"])
     }
 
     /// What `blockdev-add` takes beside `node-name`; a name with a dot is a member of a nested object.
@@ -17,6 +17,11 @@ extension QMPArguments {
     /// What `netdev_add` takes beside `id`.
     package static var netdevAddKeys: [KeyDescription] {
         merged(NetdevSpec.keys.map(\.optional) + ignored(ignoredByNetdevAdd), without: ["id"])
+    }
+
+    /// What `object-add` takes beside `qom-type` and `id`.
+    package static var objectAddKeys: [KeyDescription] {
+        merged(ObjectSpec.types.filter(\.isSupported).flatMap(\.keys).map(\.optional), without: ["id"])
     }
 
     /// Each name once, the first of its kind.

@@ -80,7 +80,7 @@ def test_what_cannot_be_plugged_in(work):
         refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(work)}}, "directory")
         refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(root)}}, "is also the image of root")
         refused(qmp, "blockdev-add", {"node-name": "a"}, "argument 'file' is missing")
-        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first), "x": [1]}}, "is an array")
+        refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first), "aio": [1]}}, "is an array")
         refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first)}, "y": 1}, "unknown")
         add_node(qmp, "a", first)
         refused(qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(first)}}, "registered already")

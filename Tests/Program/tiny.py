@@ -25,6 +25,13 @@ POWER_OFF = b"\x66\xba\x00\x06\xb0\x34\xee" + IDLE
 # mov $0x602, %dx; mov $1, %al; out %al, %dx
 ACPI_RESET = b"\x66\xba\x02\x06\xb0\x01\xee" + IDLE
 
+# mov $0x505, %dx; mov $1, %al; out %al, %dx, three times
+PANIC = b"\x66\xba\x05\x05\xb0\x01\xee\xee\xee"
+# The same with 2: another kernel is about to write a dump.
+CRASH_LOADED = PANIC.replace(b"\xb0\x01", b"\xb0\x02")
+# mov $0xe0000000, %eax; jmp *%rax: to where there is nothing
+NOWHERE = b"\xb8\x00\x00\x00\xe0\xff\xe0"
+
 # How a guest ends its machine: its code, and the events that announce it.
 ENDS = {
     "triple fault": (TRIPLE_FAULT, ["RESET", "SHUTDOWN"]),

@@ -44,10 +44,7 @@ extension Command {
         },
         Command(
             "device_add", "Plug in a disk or a network card.",
-            arguments: [
-                Argument("id", .string), Argument("driver", .string, "`device-list-properties` has its properties"),
-            ]
-                + [Argument](QMPArguments.deviceAddKeys)
+            arguments: [Argument("id", .string), Argument("driver", .string)] + [Argument](QMPArguments.deviceAddKeys)
         ) { call in
             do throws(QMPError) {
                 let pairs = try call.arguments.pairs
@@ -84,10 +81,8 @@ extension Command {
         },
         Command(
             "object-add", "Add an iothread for devices that are plugged in later.",
-            arguments: [
-                Argument("qom-type", .string), Argument("id", .string),
-                Argument("props", .object, "what older clients wrap", optional: true),
-            ]
+            arguments: [Argument("qom-type", .string), Argument("id", .string)] + [Argument](QMPArguments.objectAddKeys)
+                + [Argument("props", .object, "the same, as older clients wrap it", optional: true)]
         ) { call in
             outcome { () throws(QMPError) in
                 // Older clients wrap what is not the type or the name.
