@@ -29,8 +29,8 @@ package protocol MachineControl: AnyObject {
     ///
     /// - Throws: if one has none to break; then all are left alone.
     func disconnect(characterDevices labels: [String]) throws(QMPError)
-    /// Writes what is where in the guest's address space into the log.
-    func logAddressSpace()
+    /// Writes what is where in the guest's address space into the log, then completes `reply`.
+    func logAddressSpace(_ reply: QMPReply)
 
     /// Asks the guest to make do with so many bytes of memory, rounded down to pages.
     ///

@@ -56,7 +56,7 @@ final class FakeMachine: MachineControl {
         try simple("yank \(labels.joined(separator: " "))")
     }
 
-    func logAddressSpace() { calls.append("query-mem") }
+    func logAddressSpace(_ reply: QMPReply) { answer("query-mem", reply) {} }
 
     func stop(_ reply: QMPReply) { answer("stop", reply) { self.status = .paused } }
     func resume(_ reply: QMPReply) { answer("cont", reply) { self.status = .running } }

@@ -128,7 +128,7 @@ def machine(walk, guest, work):
     assert [thread["id"] for thread in walk("query-iothreads")] == ["io0"]
     assert "port" in [device["label"] for device in walk("query-chardev")]
     assert walk("query-mem") == {}
-    assert "address space" in guest.errors and "0xf0100000" in guest.errors, guest.errors
+    assert "address space: 0xf0100200 slot 1: blk1" in guest.errors, guest.errors
 
 
 def objects(walk, guest, work):

@@ -30,9 +30,9 @@ extension Command {
                 QMPMember("base-memory", .natural), QMPMember("plugged-memory", .natural, optional: true),
             ])
         ) { ["base-memory": JSONValue($0.memorySize), "plugged-memory": 0] },
-        .query("query-mem", "Write what is where in the guest's address space into the log.", returns: .nothing) {
-            $0.logAddressSpace()
-            return .emptyObject
+        Command("query-mem", "Write what is where in the guest's address space into the log.") { call in
+            call.machine.logAddressSpace(call.reply)
+            return .later
         },
         .query(
             "query-cpus", "The vCPUs with their threads, as StratoVirt reports them.", returns: .list(of: CPUInfo.type)

@@ -30,15 +30,17 @@ extension Machine {
         for chardev in chardevs { chardev?.disconnect() }
     }
 
-    func logAddressSpace() {
-        readReports { [size = memorySize, ports = BoardDevices.ports(options)] reports in
+    func logAddressSpace(_ reply: QMPReply) {
+        readReports { [size = memorySize, ports = BoardDevices.ports(options), ids = Set(devices.map(\.id))] reports in
             Log.info("machine", "address space: \(size >> 20) MiB of memory from 0x0 on")
             for report in reports {
                 let address = String(MicroVM.address(ofSlot: report.slot), radix: 16)
-                Log.info("machine", "address space: 0x\(address) slot \(report.slot): \(report.id)")
+                let device = ids.contains(report.id) ? report.id : "spare"
+                Log.info("machine", "address space: 0x\(address) slot \(report.slot): \(device)")
             }
             let ranges = ports.map { "0x\(String($0.lowerBound, radix: 16))-0x\(String($0.upperBound, radix: 16))" }
             Log.info("machine", "address space: ports \(ranges.joined(separator: ", "))")
+            reply.succeed()
         }
     }
 
