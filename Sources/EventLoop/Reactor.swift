@@ -12,6 +12,7 @@ package final class Reactor {
     private var slots = OperationSlots()
     private var backlog: [Waiting] = []
     private var scheduled: [IOTarget] = []
+    private var spare: [IOTarget] = []
     private var ports: [ExitPort] = []
     private var server: AccessServer?
     private var registered: [Bool] = []
@@ -225,12 +226,16 @@ package final class Reactor {
 
     private func runScheduled() {
         guard !scheduled.isEmpty else { return }
-        let targets = scheduled
-        scheduled.removeAll(keepingCapacity: true)
+        // The two arrays take turns, so that no turn allocates one.
+        var targets = spare
+        spare = []
+        swap(&targets, &scheduled)
         for target in targets {
             target.isScheduled = false
             target.endOfTurn()
         }
+        targets.removeAll(keepingCapacity: true)
+        spare = targets
     }
 
     private func drainBacklog() {

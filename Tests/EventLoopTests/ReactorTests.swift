@@ -6,6 +6,7 @@ import Testing
 /// Remembers what completed, and may do more on each completion.
 private final class Recorder: IOTarget {
     var completions: [(tag: UInt32, result: Int32)] = []
+    var notices: [(tag: UInt32, result: Int32)] = []
     var turnsEnded = 0
     var retirements = 0
     var hasRetired: Bool { retirements > 0 }
@@ -15,6 +16,8 @@ private final class Recorder: IOTarget {
         completions.append((tag, result))
         onComplete?()
     }
+
+    override func noticed(tag: UInt32, result: Int32) { notices.append((tag, result)) }
 
     override func endOfTurn() { turnsEnded += 1 }
 
@@ -54,6 +57,66 @@ private final class Recorder: IOTarget {
         #expect(recorder.completions.allSatisfy { $0.result == 16 })
         #expect(Set(recorder.completions.map(\.tag)).count == 20_000)
         #expect(recorder.operationsInFlight == 0)
+    }
+
+    @Test func aWatchTellsOfEachChangeUntilItIsCancelled() throws {
+        let reactor = try Reactor(name: "test")
+        let pair = try Socket.pair()
+        let recorder = Recorder()
+        let buffer = IOBuffer(capacity: 16)
+        let socket = IOFile(descriptor: pair.first.rawValue)
+        reactor.submit(.watch(socket, PollEvents.readable), for: recorder, tag: 7)
+        for count in 1...3 {
+            try pair.second.write([1])
+            while recorder.notices.count < count { reactor.turn(waiting: true) }
+            #expect(recorder.notices.last?.tag == 7)
+            #expect((recorder.notices.last?.result ?? 0) & Int32(PollEvents.readable) != 0)
+            reactor.submit(.receiveNow(socket, buffer.all), for: recorder, tag: 8)
+            while recorder.completions.count < count { reactor.turn(waiting: true) }
+        }
+        #expect(recorder.completions.map(\.tag) == [8, 8, 8] && recorder.operationsInFlight == 1)
+        reactor.cancel(tag: 7, of: recorder)
+        while recorder.operationsInFlight > 0 { reactor.turn(waiting: true) }
+        #expect(recorder.completions.last?.tag == 7)
+        #expect(recorder.completions.last?.result == -Errno.canceled.rawValue)
+        try pair.second.write([1])
+        reactor.turn(waiting: false)
+        #expect(recorder.notices.count == 3)
+    }
+
+    @Test func messagesGoAndComeInPiecesAndNeverWait() throws {
+        let reactor = try Reactor(name: "test")
+        let pair = try Socket.pair()
+        let recorder = Recorder()
+        func result(_ operation: consuming Operation) -> Int32? {
+            recorder.completions = []
+            reactor.submit(operation, for: recorder)
+            while recorder.completions.isEmpty { reactor.turn(waiting: true) }
+            return recorder.completions.last?.result
+        }
+        let (sent, received) = (IOBuffer(capacity: 100), IOBuffer(capacity: 100))
+        for index in 0..<100 { sent.all.store(UInt8(index), at: index) }
+        let vectors = MessageVectors(count: 2, segments: 4)
+        for (segment, range) in [0..<1, 1..<40, 40..<100].enumerated() {
+            vectors.set(segment, of: 0, sent.all.dropFirst(range.lowerBound).prefix(range.count))
+        }
+        for (segment, range) in [0..<50, 50..<100].enumerated() {
+            vectors.set(segment, of: 1, received.all.dropFirst(range.lowerBound).prefix(range.count))
+        }
+        #expect(!vectors.set(4, of: 0, sent.all) && !vectors.set(0, of: 2, sent.all))
+        let (near, far) = (IOFile(descriptor: pair.first.rawValue), IOFile(descriptor: pair.second.rawValue))
+        let nothing = -Errno.again.rawValue
+        #expect(result(.receiveNow(far, vectors, 1, count: 2)) == nothing)
+        #expect(result(.receiveNow(far, received.all)) == nothing)
+        #expect(result(.sendNow(near, vectors, 0, count: 3)) == 100)
+        #expect(result(.receiveNow(far, received.all.prefix(10), peeking: true)) == 10)
+        #expect(result(.receiveNow(far, vectors, 1, count: 2)) == 100)
+        #expect(received.all.bytes == sent.all.bytes)
+        // A full socket takes what fits, and then nothing.
+        let much = IOBuffer(capacity: 4 << 20)
+        #expect((1..<4 << 20).contains(result(.sendNow(near, much.all)) ?? 0))
+        while let count = result(.sendNow(near, much.all)), count > 0 {}
+        #expect(result(.sendNow(near, vectors, 0, count: 3)) == nothing)
     }
 
     @Test func timeoutsFireInOrderAndCanBeCancelled() throws {

@@ -17,14 +17,17 @@ final class VsockRig {
     let device: VsockDevice
     let guest: VsockGuest
 
+    /// - Parameter pathLength: of the device's socket, if it matters.
     init(
-        buffers: Int = 64, bufferSize: Int = 44 + 4096, _ change: (inout VsockDevice.Limits) -> Void = { _ in }
+        buffers: Int = 64, bufferSize: Int = 44 + 4096, pathLength: Int? = nil,
+        _ change: (inout VsockDevice.Limits) -> Void = { _ in }
     ) throws {
         let folder = "/tmp/apus-test-vsock-" + randomBytes(8).map { String($0, radix: 16) }.joined()
         self.folder = folder
         _ = try checked { unsafe mkdir(folder, 0o700) }
         reactor = try Reactor(name: "test")
-        sockets = try VsockSockets(path: folder + "/v.sock", id: "vsock0")
+        let fill = String(repeating: "v", count: max(0, (pathLength ?? 0) - folder.utf8.count - 7))
+        sockets = try VsockSockets(path: folder + "/v\(fill).sock", id: "vsock0")
         var limits = VsockDevice.Limits()
         change(&limits)
         device = VsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
