@@ -267,6 +267,28 @@ import Virtio
         #expect(rig.device.operationsInFlight == 0)
     }
 
+    /// What one card has taken and not used, another that comes in its place uses.
+    @Test func theNextCardHasAllBuffersAndFrames() throws {
+        let rig = try Rig()
+        try rig.offer([1526], count: 10)
+        try offerFrames(rig, 0..<256)
+        rig.driver.settle()
+        rig.hostSends(Rig.frame(100))
+        try rig.driver.wait { rig.receiving.usedCount == 1 }
+        var seen: [Int] = []
+        while let bytes = rig.hostReceives() { seen.append(number(bytes)) }
+        try rig.exchange()
+        try rig.driver.wait {
+            while let bytes = rig.hostReceives() { seen.append(number(bytes)) }
+            return seen.count >= 256
+        }
+        #expect(seen == Array(0..<256))
+        for seed in 0..<UInt8(9) { rig.hostSends(Rig.frame(1000, seed: seed)) }
+        try rig.driver.wait { rig.receiving.usedCount == 10 }
+        _ = try rig.takeChain()
+        for seed in 0..<UInt8(9) { #expect(try rig.takeChain()?.dropFirst(12) == Rig.frame(1000, seed: seed)[...]) }
+    }
+
     // MARK: Link
 
     @Test func aPulledCableDropsFrames() throws {

@@ -3,16 +3,19 @@ import EventLoop
 import Glibc
 import Host
 import Memory
+import Platform
 import TestSupport
 import Virtio
 
 /// A network card whose tap is one end of a socket, the driver that plays the guest, and the host at the other end.
 final class NetworkRig {
-    let device: NetworkDevice
+    private(set) var device: NetworkDevice
     let driver: VirtioDriver
     private(set) var features: Features = []
     private(set) var queues: [DriverQueue] = []
-    private var host: FileDescriptor?
+    private var host: Wire?
+    /// Of the card that has come instead of the first.
+    private var transport: VirtioMMIO?
     private var buffers: [Int: (GuestAddress, Int)] = [:]
     private var nextHead: UInt16 = 0
 
@@ -31,17 +34,46 @@ final class NetworkRig {
         mtu: Int? = nil, without: Features = [],
         choose: Features? = nil, isStarted: Bool = true
     ) throws {
+        (device, host) = try Self.card(queueSize: queueSize, offloads: offloads, mtu: mtu)
+        driver = try VirtioDriver(device, memory: try GuestMemory(size: memory), reactor: try Reactor(name: "test"))
+        if isStarted { try start(choose ?? driver.offeredFeatures.subtracting(without)) }
+    }
+
+    /// A card, and the host's end of its wire.
+    private static func card(
+        queueSize: UInt16, offloads: TapOffloads, mtu: Int?
+    ) throws -> (NetworkDevice, Wire) {
         var ends: [Int32] = [-1, -1]
         _ = try checked { unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) }
         let host = FileDescriptor(owning: ends[0])
         try host.setNonBlocking(true)
-        self.host = consume host
-        var options = NetworkDevice.Options(mac: Self.mac)
+        var options = NetworkDevice.Options(mac: mac)
         options.queueSize = queueSize
-        device = NetworkDevice(
-            id: "net0", tap: try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu), options: options)
-        driver = try VirtioDriver(device, memory: try GuestMemory(size: memory), reactor: try Reactor(name: "test"))
-        if isStarted { try start(choose ?? driver.offeredFeatures.subtracting(without)) }
+        let tap = try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu)
+        return (NetworkDevice(id: "net0", tap: tap, options: options), Wire(host))
+    }
+
+    private final class Wire {
+        let file: FileDescriptor
+
+        init(_ file: consuming FileDescriptor) {
+            self.file = file
+        }
+    }
+
+    /// Puts another card, on another wire, in the place of this one.
+    func exchange() throws {
+        let (card, wire) = try Self.card(
+            queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil)
+        let next = try VirtioMMIO(
+            card, memory: driver.memory, reactor: driver.reactor, interrupt: try InterruptLine(driver.reactor))
+        var isAtRest = false
+        driver.transport.pause { isAtRest = true }
+        try driver.wait { isAtRest }
+        let state = driver.transport.handOver()
+        try driver.retire()
+        next.adopt(state)
+        (device, host, transport) = (card, wire, next)
     }
 
     func start(_ features: Features) throws {
@@ -64,13 +96,13 @@ final class NetworkRig {
     @discardableResult
     func hostSends(_ frame: [UInt8], header: [UInt8] = NetworkRig.header) -> Bool {
         let bytes = header + frame
-        guard let number = host?.rawValue else { return false }
+        guard let number = host?.file.rawValue else { return false }
         return unsafe write(number, bytes, bytes.count) == bytes.count
     }
 
     /// Takes a frame with its header from the wire; nil if there is none.
     func hostReceives() -> [UInt8]? {
-        guard let number = host?.rawValue else { return nil }
+        guard let number = host?.file.rawValue else { return nil }
         var bytes = [UInt8](repeating: 0, count: 2 * Self.largest)
         let count = unsafe read(number, &bytes, bytes.count)
         return count > 0 ? Array(bytes.prefix(count)) : nil

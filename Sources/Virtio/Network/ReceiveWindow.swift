@@ -31,8 +31,9 @@ final class ReceiveWindow {
     /// How much a frame can have without the overflow.
     var byteCount: Int { bytes }
 
-    /// Forgets all buffers.
-    func empty() {
+    /// Leaves all buffers to who serves the queue next.
+    func empty(into queue: Virtqueue) {
+        for index in (first..<end).reversed() where pieces[index].isLast { queue.putBack(pieces[index].head) }
         first = 0
         end = 0
         bytes = 0

@@ -46,11 +46,11 @@ final class Receiver {
         isReadable = true
     }
 
-    /// Forgets the queue and its buffers.
+    /// Forgets the queue, which keeps the buffers that no frame has filled.
     func stop() {
+        if let queue { window.empty(into: queue) }
         queue = nil
         waitingBytes = 0
-        window.empty()
     }
 
     /// Says which frames the driver takes: its features, or what it has left of them by a command.

@@ -31,8 +31,9 @@ final class Transmitter {
 
     func start(_ queue: Virtqueue?) { self.queue = queue }
 
-    /// Forgets the queue and the frame that waits.
+    /// Forgets the queue, which keeps the frame that waits.
     func stop() {
+        if isWaiting { queue?.putBack(head) }
         queue = nil
         isWaiting = false
     }

@@ -266,6 +266,13 @@ public final class Virtqueue {
         return nextUsed &- usedEvent.load() &- 1 < nextUsed &- old
     }
 
+    /// Leaves a chain to whoever takes requests next, as if it had not been taken: the last one that was, untouched.
+    package func putBack(_ head: UInt16) {
+        guard inFlightTable.remove(head) != nil else { return }
+        inFlightCount &-= 1
+        nextAvailable &-= 1
+    }
+
     // MARK: Notifications and turns
 
     /// Asks the driver to leave out notifications; it may still send some.
