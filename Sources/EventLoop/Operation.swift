@@ -167,34 +167,22 @@ package struct Operation {
 
     /// Receives data and descriptors into `message`.
     package static func receive(_ socket: IOFile, _ message: ReceivedMessage) -> Operation {
-        var operation = Operation(IORING_OP_RECVMSG, socket)
-        operation.address = UInt64(message.address)
-        operation.length = 1
-        operation.detail = UInt32(MSG_CMSG_CLOEXEC)
-        return operation
+        .message(IORING_OP_RECVMSG, socket, message.address, Int32(MSG_CMSG_CLOEXEC))
     }
 
-    /// Receives what has arrived into the first `count` segments of a message; `EAGAIN` if nothing
-    /// has.
+    /// Receives what has arrived into the first `count` segments of a message; `EAGAIN` if nothing has.
     package static func receiveNow(
         _ socket: IOFile, _ vectors: MessageVectors, _ message: Int, count: Int
     ) -> Operation {
-        var operation = Operation(IORING_OP_RECVMSG, socket)
-        operation.address = UInt64(vectors.address(of: message, count: count))
-        operation.length = 1
-        operation.detail = UInt32(MSG_DONTWAIT)
-        return operation
+        .message(IORING_OP_RECVMSG, socket, vectors.address(of: message, count: count), Int32(MSG_DONTWAIT))
     }
 
     /// Sends what fits now of the first `count` segments of a message; `EAGAIN` if nothing does.
     package static func sendNow(
         _ socket: IOFile, _ vectors: MessageVectors, _ message: Int, count: Int
     ) -> Operation {
-        var operation = Operation(IORING_OP_SENDMSG, socket)
-        operation.address = UInt64(vectors.address(of: message, count: count))
-        operation.length = 1
-        operation.detail = UInt32(MSG_DONTWAIT | MSG_NOSIGNAL)
-        return operation
+        .message(
+            IORING_OP_SENDMSG, socket, vectors.address(of: message, count: count), Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
     }
 
     /// Receives what has arrived, or with `peeking` a copy of it; `EAGAIN` if nothing has.
@@ -213,10 +201,17 @@ package struct Operation {
 
     /// Sends a message with its descriptors; a peer that is gone is an error, not a signal.
     package static func send(_ socket: IOFile, _ message: SentMessage) -> Operation {
-        var operation = Operation(IORING_OP_SENDMSG, socket)
-        operation.address = UInt64(message.address)
+        .message(IORING_OP_SENDMSG, socket, message.address, Int32(MSG_NOSIGNAL))
+    }
+
+    /// - Parameter address: of a `msghdr`.
+    private static func message(
+        _ opcode: io_uring_op, _ socket: IOFile, _ address: UInt, _ flags: Int32
+    ) -> Operation {
+        var operation = Operation(opcode, socket)
+        operation.address = UInt64(address)
         operation.length = 1
-        operation.detail = UInt32(MSG_NOSIGNAL)
+        operation.detail = UInt32(bitPattern: flags)
         return operation
     }
 
