@@ -29,15 +29,16 @@ package final class Tap {
 
     /// Takes over descriptors of an interface that somebody else has opened.
     package convenience init(inherited descriptors: [Int32]) throws(TapError) {
+        // All of them first: none is left open when one turns out to be wrong.
         var queues: [TapQueue] = []
+        for number in descriptors { queues.append(TapQueue(try Self.inherit(number))) }
         var name: String?
-        for number in descriptors {
-            let (queue, interface) = try Self.inherit(number)
+        for (number, queue) in zip(descriptors, queues) {
+            let interface = try Self.check(number, queue)
             if let name, name != interface.name {
                 throw TapError("fd=\(number) is of the interface '\(interface.name)', those before it of '\(name)'")
             }
             name = interface.name
-            queues.append(queue)
         }
         // The interface may be in another network namespace, so that its name tells nothing here.
         try self.init(
@@ -179,19 +180,21 @@ extension Tap {
         }
     }
 
-    private static func inherit(_ number: Int32) throws(TapError) -> (TapQueue, TapInterface) {
-        let file: FileDescriptor
+    private static func inherit(_ number: Int32) throws(TapError) -> FileDescriptor {
         do {
-            file = try FileDescriptor.inherited(number)
+            return try FileDescriptor.inherited(number)
         } catch {
             throw TapError(
                 error == .badDescriptor
                     ? "fd=\(number) is not open; have the parent process hand it over"
                     : "fd=\(number) cannot be a tap; give a number above 2")
         }
+    }
+
+    private static func check(_ number: Int32, _ queue: TapQueue) throws(TapError) -> TapInterface {
         let interface: TapInterface
         do {
-            interface = try file.tapInterface()
+            interface = try queue.file.tapInterface()
         } catch {
             throw TapError(
                 error == .unattachedTap
@@ -206,6 +209,6 @@ extension Tap {
                 "fd=\(number) of '\(interface.name)' was opened without "
                     + (interface.hasHeaders ? "IFF_NO_PI" : "IFF_VNET_HDR") + "; open it with both")
         }
-        return (TapQueue(file), interface)
+        return interface
     }
 }

@@ -5,10 +5,25 @@ import Options
 extension Netdev {
     private static let vhostPath = "/dev/vhost-net"
 
-    /// Opens vhost-net for each queue of a tap that is to have it.
-    static func openVhost(_ netdev: NetdevSpec, _ tap: Tap, _ option: String) throws(MachineError) -> [KernelVhost] {
+    /// Takes over the descriptors of vhost-net that the user names.
+    static func inheritVhost(_ netdev: NetdevSpec, _ option: String) throws(MachineError) -> [VhostFileBox] {
         guard case .tap(let spec) = netdev.backend, spec.usesVhost else { return [] }
-        let inherited = spec.vhostDescriptors
+        var files: [VhostFileBox] = []
+        for number in spec.vhostDescriptors {
+            do {
+                files.append(VhostFileBox(VhostFile(try FileDescriptor.inherited(number))))
+            } catch {
+                throw MachineError(option, "vhostfd=\(number) is no open descriptor of \(vhostPath)")
+            }
+        }
+        return files
+    }
+
+    /// Has vhost-net serve each queue of a tap that is to have it, by the files given or else by ones opened here.
+    static func openVhost(
+        _ netdev: NetdevSpec, _ tap: Tap, _ inherited: [VhostFileBox], _ option: String
+    ) throws(MachineError) -> [KernelVhost] {
+        guard case .tap(let spec) = netdev.backend, spec.usesVhost else { return [] }
         guard inherited.isEmpty || inherited.count == tap.queues.count else {
             throw MachineError(
                 option,
@@ -17,30 +32,22 @@ extension Netdev {
         }
         var vhosts: [KernelVhost] = []
         for (index, queue) in tap.queues.enumerated() {
-            let number = inherited.isEmpty ? nil : inherited[index]
-            do {
-                let file = VhostFile(try open(number, option))
+            let given = inherited.isEmpty ? nil : inherited[index].take()
+            let file = if let given { given } else { try openVhostFile(option) }
+            do throws(VhostError) {
                 try file.setOwner()
                 vhosts.append(try KernelVhost(file, .network(tap: queue.descriptor)))
-            } catch let error as VhostError {
-                throw MachineError(option, explanation(error, number))
-            } catch let error as MachineError {
-                throw error
             } catch {
-                throw MachineError(option, "\(error)")
+                throw MachineError(option, explanation(error, inherited.isEmpty ? nil : spec.vhostDescriptors[index]))
             }
         }
         return vhosts
     }
 
-    private static func open(_ inherited: Int32?, _ option: String) throws(MachineError) -> FileDescriptor {
+    private static func openVhostFile(_ option: String) throws(MachineError) -> VhostFile {
         do {
-            if let inherited { return try FileDescriptor.inherited(inherited) }
-            return try FileDescriptor.open(vhostPath, .readWrite)
+            return VhostFile(try FileDescriptor.open(vhostPath, .readWrite))
         } catch {
-            if let inherited {
-                throw MachineError(option, "vhostfd=\(inherited) is no open descriptor of \(vhostPath)")
-            }
             let remedy =
                 switch error {
                 case .noEntry, .noDevice: "load the kernel's module (modprobe vhost_net)"
@@ -58,4 +65,15 @@ extension Netdev {
         default: "vhostfd=\(inherited): \(error)"
         }
     }
+}
+
+/// A file of vhost in a list, which can't hold it directly.
+final class VhostFileBox {
+    private var file: VhostFile?
+
+    init(_ file: consuming VhostFile) {
+        self.file = consume file
+    }
+
+    func take() -> VhostFile? { file.take() }
 }
