@@ -193,6 +193,7 @@ struct SpecTests {
                 "tap,id=n,fd=1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17",
                 "-netdev: fd: \"1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17\" is more than 16 descriptors"
             ),
+            ("tap,id=n,fds=3:3", "-netdev: fds: \"3:3\" names a descriptor twice"),
             ("vhost-user,id=n", "-netdev: \"chardev\" is missing; write chardev=ID"),
             ("vhost-user,id=n,chardev=c,vhost=on", "-netdev: vhost: \"on\" belongs to tap"),
             ("vhost-user,id=n,chardev=c,ifname=t", "-netdev: ifname: \"t\" belongs to tap"),

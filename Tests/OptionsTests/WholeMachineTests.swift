@@ -135,6 +135,10 @@ struct WholeMachineTests {
             "-device virtio-net-device: netdev \"n\" has 2 pairs of queues; add mq=on"
         ),
         (
+            "-netdev tap,id=n,fd=3 -device vhost-vsock-device,guest-cid=3,vhostfd=3",
+            "-device vhost-vsock-device: descriptor 3 is given twice; each device needs one of its own"
+        ),
+        (
             "-netdev tap,id=n,ifname=t -netdev tap,id=n,ifname=u", "-netdev: id \"n\" is given twice"
         ),
         (

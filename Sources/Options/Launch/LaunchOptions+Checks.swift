@@ -23,6 +23,7 @@ extension LaunchOptions {
         try checkCounts()
         try checkDrives()
         try checkNetdevs()
+        try checkDescriptors()
         try checkIOThreads()
         try checkEntropy()
         _ = try serialPorts()
@@ -134,6 +135,25 @@ extension LaunchOptions {
                     problem: "netdev \(quoted(card.netdev)) has \(netdev.queuePairs) pairs of queues",
                     remedy: "add mq=on")
             }
+        }
+    }
+
+    /// Each inherited descriptor has one owner, who closes it.
+    private func checkDescriptors() throws(OptionError) {
+        var given: [(option: String, number: Int32)] = []
+        for netdev in netdevs {
+            guard case .tap(let tap) = netdev.backend else { continue }
+            given += (tap.interface == nil ? tap.descriptors : []).map { ("-netdev", $0) }
+            given += (tap.usesVhost ? tap.vhostDescriptors : []).map { ("-netdev", $0) }
+        }
+        for case .vsock(let device) in devices {
+            if let number = device.vhostDescriptor { given.append(("-device vhost-vsock-device", number)) }
+        }
+        var seen: Set<Int32> = []
+        for (option, number) in given where !seen.insert(number).inserted {
+            throw OptionError(
+                option: option, offending: String(number), problem: "descriptor \(number) is given twice",
+                remedy: "each device needs one of its own")
         }
     }
 

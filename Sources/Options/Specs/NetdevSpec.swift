@@ -105,7 +105,11 @@ extension NetdevSpec {
         if reader.has(single), reader.has(several) {
             throw reader.error(several, "repeats \(single.description.name)", remedy: "give one of them")
         }
-        if let descriptors = try reader.optional(single) { return descriptors }
-        return try reader.optional(several) ?? []
+        let key = reader.has(single) ? single : several
+        let descriptors = try reader.optional(key) ?? []
+        guard Set(descriptors).count == descriptors.count else {
+            throw reader.error(key, "names a descriptor twice")
+        }
+        return descriptors
     }
 }
