@@ -204,6 +204,9 @@ def test_a_network_card_comes_and_goes(work):
         refused(qmp, "netdev_add", {"id": "net0", "ifname": "lo"}, "is no tap")
         refused(qmp, "netdev_add", {"id": "net0"}, "neither name nor descriptor")
         refused(qmp, "netdev_add", {"id": "net0", "fds": "missing"}, "missing")
+        # All of these are apus's own, and stay so.
+        for number in sorted(int(name) for name in os.listdir(f"/proc/{guest.process.pid}/fd")):
+            refused(qmp, "netdev_add", {"id": "net0", "fds": str(number)}, f"no descriptor {number} came with getfd")
         before = descriptors(guest)
         for slot, more in [("0x0", {}), ("1", {"iothread": "io0", "mac": "52:54:00:11:22:33"}), ("0", {})]:
             qmp.execute("netdev_add", {"id": "net0", "ifname": name})

@@ -16,8 +16,10 @@ final class Netdev {
     /// - Parameter option: what errors call it.
     init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
         self.spec = spec
+        // These first, so that none is left open when the tap turns out to be wrong.
+        let files = try Self.inheritVhost(spec, option)
         tap = try Self.open(spec, option)
-        vhosts = try Self.openVhost(spec, tap, option)
+        vhosts = try Self.openVhost(spec, tap, files, option)
     }
 
     /// The queues of a card on this tap.
@@ -32,8 +34,6 @@ final class NetworkCard: MachineDevice {
     var leastShape: QueueShape?
     /// The address that the guest's driver finds.
     let mac: MACAddress
-    /// Whether the link is up, as far as a client says.
-    var isLinkUp = true
 
     /// - Parameter others: the cards that the machine has already, whose addresses must be others.
     init(

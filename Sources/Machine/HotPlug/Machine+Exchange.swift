@@ -12,14 +12,21 @@ extension Machine {
     /// Nothing of the guest runs in between: the vCPUs stand still while the slot is nobody's, and the requests of the
     /// device that goes have ended before the one that comes gets the next.
     ///
-    /// - Parameter then: gets why it failed, in which case nothing has changed; called in a later turn or at once.
+    /// - Parameters:
+    ///   - former: who is there when the command was taken; somebody else may have been quicker since.
+    ///   - then: gets why it failed, in which case nothing has changed; called in a later turn or at once.
     func exchange(
-        slot number: Int, for device: (any MachineDevice)?, then: @escaping (MachineError?) -> Void
+        slot number: Int, from former: (any MachineDevice)?, to device: (any MachineDevice)?,
+        then: @escaping (MachineError?) -> Void
     ) {
         operations.add { [self] done in
             guard let slot = parts.slots.slots.first(where: { $0.number == number }) else { return done() }
             guard state != .ending else {
                 then(MachineError("device", "the machine is ending"))
+                return done()
+            }
+            guard slot.device === former, device.map({ parts.slots.slot(ofDevice: $0.id) == nil }) ?? true else {
+                then(MachineError("device", "another command has been quicker"))
                 return done()
             }
             let residence: Residence
@@ -44,6 +51,18 @@ extension Machine {
                 case .failure(let error):
                     then(error)
                     done()
+                case .success(let connection) where !connection.shape.holds(slot.shape):
+                    residence.run { home, answer in
+                        home.discardPrepared(number)
+                        answer(())
+                    } then: {
+                        then(
+                            MachineError(
+                                name,
+                                "has \(connection.shape.count) queues, and a driver there may use "
+                                    + "\(slot.shape.count) of up to \(slot.shape.size) entries"))
+                        done()
+                    }
                 case .success(let connection):
                     standingStill { [self] resume in
                         move(slot, to: residence) { [self] in

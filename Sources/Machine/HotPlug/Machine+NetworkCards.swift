@@ -18,8 +18,18 @@ extension Machine {
         guard case .tap(let tap) = spec.backend else {
             throw QMPError("netdev_add: only a tap can be added while the machine runs")
         }
+        let handedOver =
+            (tap.interface == nil ? tap.descriptors : []) + (tap.usesVhost ? tap.vhostDescriptors : [])
+        // Any other number may be one of this process's own.
+        let kept = Set(backends.numbers.values)
+        if let stranger = handedOver.first(where: { !kept.contains($0) }) {
+            throw QMPError("netdev_add: no descriptor \(stranger) came with getfd; name one that did")
+        }
+        guard Set(handedOver).count == handedOver.count else {
+            throw QMPError("netdev_add: a descriptor is named twice")
+        }
         // From here on they are the tap's, whether it can use them or not.
-        backends.release(tap.descriptors + (tap.usesVhost ? tap.vhostDescriptors : []))
+        backends.release(handedOver)
         do throws(MachineError) {
             backends.add(try Netdev(spec, place))
         } catch {
@@ -45,16 +55,16 @@ extension Machine {
         let card: NetworkCard
         do throws(MachineError) {
             card = try NetworkCard(netdev, spec, beside: cards)
-            guard netdev.queueCount >= slot.shape.count else {
+            // A driver of several pairs looks for the control queue behind as many as it found.
+            guard slot.shape.count == 3 || netdev.queueCount == slot.shape.count else {
                 throw MachineError(
-                    spec.netdev, "has \(netdev.queueCount) queues, and the driver in the guest uses \(slot.shape.count)"
-                )
+                    spec.netdev, "makes \(netdev.queueCount) queues, and a driver there may use \(slot.shape.count)")
             }
         } catch {
             backends.add(netdev)
             throw QMPError("device_add: \(error)")
         }
-        exchange(slot: slot.number, for: card) { [self] error in
+        exchange(slot: slot.number, from: nil, to: card) { [self] error in
             guard let error else {
                 Log.info(id, "plugged in")
                 return reply.succeed()
@@ -66,8 +76,7 @@ extension Machine {
 
     func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply) {
         operations.add { [self] done in
-            guard let slot = parts.slots.slots.first(where: { ($0.device as? NetworkCard)?.has(name: id) ?? false }),
-                let card = slot.device as? NetworkCard
+            guard let slot = parts.slots.slots.first(where: { ($0.device as? NetworkCard)?.has(name: id) ?? false })
             else {
                 reply.fail(QMPError("set_link: Device '\(id)' not found", class: .deviceNotFound))
                 return done()
@@ -77,7 +86,6 @@ extension Machine {
                 (home.device(inSlot: number) as? NetworkDevice)?.setLink(up: isUp)
                 answer(())
             } then: {
-                card.isLinkUp = isUp
                 reply.succeed()
                 done()
             }

@@ -78,7 +78,7 @@ extension Machine {
                     ?? "device_add: there is no node '\(spec.drive)'; blockdev-add it first")
         }
         let disk = Disk(drive, spec)
-        exchange(slot: slot.number, for: disk) { [self] error in
+        exchange(slot: slot.number, from: nil, to: disk) { [self] error in
             guard let error else {
                 Log.info(id, "plugged in")
                 return reply.succeed()
@@ -96,7 +96,7 @@ extension Machine {
         guard slot.kind != .fixed else {
             return reply.fail(QMPError("device_del: '\(id)' cannot be unplugged; only disks and network cards can"))
         }
-        exchange(slot: slot.number, for: nil) { [self] error in
+        exchange(slot: slot.number, from: device, to: nil) { [self] error in
             if let error { return reply.fail(QMPError("device_del: \(error)")) }
             if let disk = device as? Disk { backends.noteDeparture(of: disk.drive.spec.id) }
             if let card = device as? NetworkCard { backends.noteDeparture(of: card.netdev.spec.id) }
