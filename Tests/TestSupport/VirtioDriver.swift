@@ -53,11 +53,16 @@ package final class VirtioDriver {
         firstFree = base
     }
 
-    /// Puts another device behind the registers, which goes on for this driver; the one before is retired.
-    package func exchangeDevice(_ device: VirtioDevice) throws {
+    /// Pauses the device, and waits until it is at rest.
+    package func pause() throws {
         var isAtRest = false
         transport.pause { isAtRest = true }
         try wait { isAtRest }
+    }
+
+    /// Puts another device behind the registers, which goes on for this driver; the one before is retired.
+    package func exchangeDevice(_ device: VirtioDevice) throws {
+        try pause()
         let state = transport.handOver()
         try retire()
         transport = try VirtioMMIO(device, memory: memory, reactor: reactor, interrupt: InterruptLine(reactor))

@@ -135,9 +135,7 @@ private final class FileSystemRig {
     @Test func aPauseInTheMiddleOfTheStartEndsAfterIt() throws {
         let rig = try FileSystemRig(FakeBackEnd())
         _ = try rig.driver.start()
-        var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
-        try rig.driver.wait { isPaused }
+        try rig.driver.pause()
         #expect(rig.device.isIdle)
         #expect(rig.backEnd.takeMessages().suffix(2).map(\.request) == [Request.getRingBase, Request.getRingBase])
     }
@@ -174,9 +172,7 @@ private final class FileSystemRig {
         rig.backEnd.behave { _ in .close }
         rig.backEnd.hangUp()
         try rig.driver.wait { rig.device.isIdle }
-        var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
-        try rig.driver.wait { isPaused }
+        try rig.driver.pause()
         rig.backEnd.behave { _ in .proper }
         rig.driver.transport.resume()
         try rig.expectServed(bases: [0, 0])
@@ -247,9 +243,7 @@ private final class FileSystemRig {
         let rig = try FileSystemRig(FakeBackEnd(), patience: 50_000_000)
         _ = try rig.start()
         rig.backEnd.behave { $0.request == Request.getRingBase ? wrong.answer($0, $0.word(0)) : .proper }
-        var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
-        try rig.driver.wait { isPaused }
+        try rig.driver.pause()
         rig.backEnd.behave { _ in .proper }
         rig.driver.transport.resume()
         try rig.expectServed(bases: [0, 0])

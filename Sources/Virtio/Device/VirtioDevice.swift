@@ -86,7 +86,8 @@ open class VirtioDevice: IOTarget {
     /// Writes to the configuration. Few devices have fields for the driver to write; the rest ignore it.
     open func writeConfig(at offset: Int, size: Int, value: UInt64) {}
 
-    /// Whether this process serves the queue of the driver that is there. If not, its doorbell is left to whoever does, such as vhost.
+    /// Whether this process serves the queue of the driver that is there. If not, its doorbell is left to whoever does,
+    /// such as vhost.
     open func servesQueue(_ index: Int) -> Bool { true }
 
     /// Whether somebody else raises the device's interrupt: the driver is then told with each interrupt to look for
