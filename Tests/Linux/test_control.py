@@ -216,7 +216,12 @@ def plugging(walk, guest, work):
     # The machine's end of it was the last.
     assert os.read(read, 1) == b""
     os.close(read)
-    walk.refused("netdev_add", {"id": "net9", "type": "tap", "ifname": "apus-none9"}, "apus-none9")
+    walk.refused("netdev_add", {"id": "net9", "type": "tap", "ifname": "lo"}, "is no tap")
+    assert walk("netdev_add", {"id": "net9", "type": "tap", "ifname": "apwalk"}) == {}
+    assert walk("device_add", {"id": "net9", "driver": "virtio-net-mmio"}) == {}
+    assert walk("set_link", {"name": "net9", "up": False}) == {}
+    walk.refused("netdev_del", {"id": "net9"}, "in use")
+    assert walk("device_del", {"id": "net9"}) == {} and walk("netdev_del", {"id": "net9"}) == {}
     walk.refused("netdev_del", {"id": "net9"}, "net9")
     walk.refused("set_link", {"name": "net9", "up": False}, "net9", "DeviceNotFound")
 

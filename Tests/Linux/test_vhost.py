@@ -1,11 +1,9 @@
 """The devices whose packets the host's kernel moves."""
 
 import contextlib
-import hashlib
 import os
 import socket
 import subprocess
-import threading
 import time
 
 import vsock_cases
@@ -105,36 +103,17 @@ def kernel_threads(process):
 
 def transfer(guest, meanwhile):
     """Much data each way at once, through one connection, arrives as it was sent; `meanwhile` is called until then."""
-    block = os.urandom(1 << 20)
-    sent, received, errors = hashlib.sha256(), [], []
     listener = socket.create_server((HOST, 5001))
     listener.settimeout(120)
     guest.shell(f"head -c {AMOUNT} /dev/urandom >/tmp/data")
     guest.shell(f"(nc {HOST} 5001 </tmp/data | sha256sum >/tmp/sum) & true")
     with listener, listener.accept()[0] as stream:
         stream.settimeout(120)
-        receiver = threading.Thread(target=lambda: received.append(vsock_cases.receive_all(stream)))
-
-        def send():
-            try:
-                for _ in range(AMOUNT >> 20):
-                    stream.sendall(block)
-                    sent.update(block)
-                stream.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                errors.append(error)
-
-        sender = threading.Thread(target=send)
-        receiver.start()
-        sender.start()
-        while sender.is_alive() or receiver.is_alive():
-            meanwhile()
-            sender.join(0.3)
-    assert not errors, errors
+        sent, count, heard = vsock_cases.both_ways(stream, AMOUNT, meanwhile)
     guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
-    assert guest.shell("cat /tmp/sum").split()[0] == sent.hexdigest(), "the guest received something else"
+    assert guest.shell("cat /tmp/sum").split()[0] == sent, "the guest received something else"
     wanted = guest.shell("sha256sum </tmp/data").split()[0]
-    assert received == [(AMOUNT, wanted)], "the host received something else"
+    assert (count, heard) == (AMOUNT, wanted), "the host received something else"
     guest.shell("rm /tmp/data /tmp/sum")
 
 

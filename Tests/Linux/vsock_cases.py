@@ -101,38 +101,45 @@ def guest_calls_host(guest, host):
     guest.shell("vsock refused 2 4321")
 
 
+def both_ways(stream, amount, meanwhile):
+    """Sends `amount` bytes while it receives all that comes, and calls `meanwhile` until both are done.
+
+    The hash of what was sent, and the number and hash of the bytes that came.
+    """
+    data = os.urandom(MIB)
+    sent, result, errors = hashlib.sha256(), [], []
+
+    def send():
+        try:
+            for _ in range(amount // MIB):
+                stream.sendall(data)
+                sent.update(data)
+            stream.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=send), threading.Thread(target=lambda: result.append(receive_all(stream)))]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        meanwhile()
+        # Between two of them the guest has time to get on.
+        for thread in threads:
+            thread.join(0.3)
+    assert not errors and result, errors
+    return sent.hexdigest(), *result[0]
+
+
 def bulk(guest, host, meanwhile=lambda: None):
     """64 MiB each way at once arrive as they were sent, and `meanwhile` is called until they have."""
-    data = os.urandom(MIB)
-    sent = hashlib.sha256()
     guest.shell(f"head -c {AMOUNT} /dev/urandom >/tmp/data")
     guest_runs(guest, "vsock listen 5000 </tmp/data | sha256sum >/tmp/sum")
     with connect(host, 5000) as stream:
-        result = []
-        receiver = threading.Thread(target=lambda: result.append(receive_all(stream)))
-        receiver.start()
-        errors = []
-
-        def send():
-            try:
-                for _ in range(AMOUNT // MIB):
-                    stream.sendall(data)
-                    sent.update(data)
-                stream.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                errors.append(error)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        while sender.is_alive() or receiver.is_alive():
-            meanwhile()
-            sender.join(0.3)
-        assert not errors, errors
+        sent, count, heard = both_ways(stream, AMOUNT, meanwhile)
     guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
-    count, heard = result[0]
     assert count == AMOUNT, count
     assert guest.shell("sha256sum </tmp/data").split()[0] == heard, "the host received something else"
-    assert guest.shell("cat /tmp/sum").split()[0] == sent.hexdigest(), "the guest received something else"
+    assert guest.shell("cat /tmp/sum").split()[0] == sent, "the guest received something else"
     guest.shell("rm /tmp/data /tmp/sum")
 
 
