@@ -126,8 +126,10 @@ import Virtio
             default: table.store(value, at: race.offset)
             }
         }
-        // The readable and the writable buffer are 8 bytes each; nothing else may ever have got through.
-        #expect(trial.device.chains.allSatisfy { [0, 8, 16].contains($0.readable) && [0, 8].contains($0.writable) })
+        // The readable and the writable buffer are 8 bytes each; nothing else may ever have got through. A loop that is
+        // left in time may have passed the first of them thrice: the queue has four descriptors.
+        #expect(
+            trial.device.chains.allSatisfy { [0, 8, 16, 24].contains($0.readable) && [0, 8].contains($0.writable) })
     }
 
     @Test func case21AvailableRing() throws {
