@@ -176,6 +176,25 @@ import Virtio
         #expect(try disk.request(Kind.read, 0, count: 512).status == 0)
     }
 
+    /// After a start that failed, the next one finds a disk that works, and not one whose requests were all cancelled.
+    @Test func aStartThatFailsLeavesNothingBehind() throws {
+        let disk = try BlockDisk()
+        #expect(try disk.request(Kind.read, 0, count: 512).status == 0)
+        for _ in 0..<3 {
+            disk.driver.write(.status, 0)
+            try disk.driver.negotiate()
+            disk.driver.write(.queueSel, 0)
+            disk.driver.write(.queueNum, 3)
+            disk.driver.write(.queueReady, 1)
+            disk.driver.addStatus(.driverOK)
+            try disk.driver.wait { disk.driver.status.contains(.deviceNeedsReset) }
+            disk.driver.write(.status, 0)
+            try disk.driver.wait { disk.driver.read(.status) == 0 }
+            disk.queues = try disk.driver.start()
+            #expect(try disk.request(Kind.read, 0, count: 512).status == 0)
+        }
+    }
+
     @Test func anImageThatLooksLikeAnotherFormatIsStillRaw() throws {
         let disk = try BlockDisk()
         let magic: [UInt8] = [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]

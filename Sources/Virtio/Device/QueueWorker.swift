@@ -216,7 +216,8 @@ final class QueueWorker: IOTarget {
     func reset(_ done: @escaping () -> Void) {
         isStopping = true
         stopQueues()
-        device.cancelRequests()
+        // One that failed before it was activated has nothing under way, and is not told of the end of this either.
+        if isActive { device.cancelRequests() }
         afterRest { [self] in
             if isActive { device.reset() }
             queues = []

@@ -1,0 +1,223 @@
+/* A second processor that changes what the first one has offered (case 21), the board's own registers (33), and the
+   processors themselves (34). */
+#include "guest.h"
+
+enum { APIC = 0xfee00000, ICR_LOW = APIC + 0x300, ICR_HIGH = APIC + 0x310, TRAMPOLINE = 0x10000 };
+enum { INIT = 0x4500, STARTUP = 0x4600 | TRAMPOLINE >> 12 };
+
+extern const u8 trampoline[], trampoline_end[];
+
+static volatile struct {
+    u32 state;      /* 0: not there, 1: works, 2: is to halt, 3: halted */
+    u32 size;
+    u64 place, values[2], turns;
+} second;
+
+void second_main(void) {
+    second.state = 1;
+    while (second.state == 1) {
+        u64 value = second.values[second.turns++ & 1];
+        switch (second.size) {
+        case 2: *(volatile u16 *)second.place = value; break;
+        case 4: *(volatile u32 *)second.place = value; break;
+        default: *(volatile u64 *)second.place = value;
+        }
+    }
+    second.state = 3;
+}
+
+static void interrupt_second(u32 what) {
+    *(volatile u32 *)ICR_HIGH = 1 << 24;
+    *(volatile u32 *)ICR_LOW = what;
+}
+
+/* Whether the second processor came. */
+static int start_second(void) {
+    for (int index = 0; index < trampoline_end - trampoline; index++)
+        ((volatile u8 *)TRAMPOLINE)[index] = trampoline[index];
+    second.state = 0;
+    *(volatile u32 *)(APIC + 0xf0) = 0x1ff;
+    interrupt_second(INIT);
+    interrupt_second(STARTUP);
+    for (u32 turn = 0; turn < 2000000 && second.state == 0; turn++) __asm__ volatile("pause");
+    return second.state == 1;
+}
+
+static void halt_second(void) {
+    if (second.state != 1) return;
+    second.state = 2;
+    while (second.state == 2) __asm__ volatile("pause");
+}
+
+/* MARK: Case 21 */
+
+/* In the second descriptor of a chain of two, if no other. */
+static const struct {
+    const char *name;
+    u32 descriptor, offset, size;
+    u64 values[2];
+} races[] = {
+    {"address, out of memory and back", 1, 0, 8, {SCRATCH, MEMORY_END - 4}},
+    {"length, huge and small", 1, 8, 4, {8, 0xffffff00}},
+    {"flags, read and written", 1, 12, 2, {0, WRITE}},
+    {"flags, indirect", 0, 12, 2, {NEXT, INDIRECT}},
+    {"next, outside the table", 0, 14, 2, {1, 0xffff}},
+    {"next, a loop", 0, 14, 2, {1, 0}},
+};
+
+void race_cases(struct device *d) {
+    for (int index = 0; index < COUNT(races); index++) {
+        struct ring *ring = &d->rings[d->queue];
+        int good = begin(d, FEATURE_INDIRECT);
+        second.size = races[index].size;
+        second.place = (u64)&ring->table[races[index].descriptor] + races[index].offset;
+        second.values[0] = races[index].values[0];
+        second.values[1] = races[index].values[1];
+        second.turns = 0;
+        good &= start_second();
+        u32 stops = 0;
+        for (u32 round = 0; round < 100 && good; round++) {
+            u16 direction = d->kind == RNG ? WRITE : 0;
+            describe(ring, 0, (u64)d->data, 64, NEXT | direction, 1);
+            describe(ring, 1, SCRATCH, 8, direction, 0);
+            offer(ring, 0);
+            kick(d, d->queue);
+            good = settle(d, d->queue);
+            if (stopped(d)) stops++, good &= begin(d, FEATURE_INDIRECT);
+        }
+        halt_second();
+        good &= second.turns > 100;
+        int alive = request(witness) && begin(d, 0) && request(d);
+        verdict(d, 21, races[index].name, stops ? "stopped at times" : "served", good && alive);
+    }
+}
+
+/* MARK: Cases 33 and 34 */
+
+static void every_port(void) {
+    /* The serial port's, but not what would be printed; a loop back to its own receiver too. */
+    for (u32 value = 0; value < 256; value++)
+        for (u16 port = 0x3f9; port <= 0x3ff; port++) {
+            out8(port, value);
+            in8(port);
+            in8(0x3f8);
+        }
+    out8(0x3fb, 3);
+    out8(0x3fc, 0);
+    out8(0x3f9, 0);
+    /* The keyboard controller's; 0xf0 to 0xff pulse its reset line. */
+    for (u32 value = 0; value < 0xf0; value++) {
+        out8(0x64, value);
+        out8(0x60, value);
+        in8(0x60);
+        in8(0x64);
+    }
+    /* Everything but what ends the machine or prints. */
+    for (u32 port = 0; port < 0x1000; port++) {
+        in8(port);
+        if (port == 0x64 || port == 0x3f8 || port == 0x505 || (port >= 0x600 && port < 0x604)) continue;
+        if (port >= 0x20 && port <= 0xa1 && port != 0x80) continue;
+        out8(port, 0);
+        __asm__ volatile("outw %w0, %w1" ::"a"(0), "d"(port));
+    }
+    u16 port = 0x3ff;
+    u64 count = 64;
+    const void *from = (const void *)SCRATCH;
+    __asm__ volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(port));
+    out8(0x3fb, 3);
+    out8(0x3fc, 0);
+    out8(0x3f9, 0);
+}
+
+static void unmapped_memory(void) {
+    static const u32 places[] = {0xd0000000, 0xf0000000, 0xfed00000, 0xffff0000, 0xf00ffffc};
+    for (int index = 0; index < COUNT(places); index++)
+        for (u32 offset = 0; offset < 16; offset++) {
+            volatile u8 *place = (volatile u8 *)(u64)places[index] + offset;
+            *place = *place;
+            *(volatile u64 *)place = *(volatile u64 *)place;
+        }
+}
+
+static void read_msr(u64 number) { __asm__ volatile("rdmsr" ::"c"(number) : "rax", "rdx"); }
+static void write_msr(u64 number) { __asm__ volatile("wrmsr" ::"c"(number), "a"(-1), "d"(-1)); }
+static void hypercall(u64 number) { __asm__ volatile("vmcall" : "+a"(number)::"memory"); }
+static void undefined(u64 number) { __asm__ volatile("ud2"); }
+
+static int model_registers(void) {
+    static const u32 numbers[] = {0x10, 0x1b, 0x8b, 0x17a, 0x186, 0x38f, 0x40000000, 0x4b564d00, 0xc0010117, 0xdeadbeef};
+    for (int index = 0; index < COUNT(numbers); index++) {
+        attempt(read_msr, numbers[index]);
+        if (numbers[index] > 0x1b) attempt(write_msr, numbers[index]);
+    }
+    return 1;
+}
+
+/* Whether the host's KVM is the processor's own: one that is emulated may never come back from a hypercall. */
+int hypercalls_end;
+
+static int hypercalls(void) {
+    for (u64 number = 0; hypercalls_end && number < 16; number++) attempt(hypercall, number);
+    return attempt(undefined, 0);
+}
+
+static int start_storm(void) {
+    for (u32 round = 0; round < 200; round++) {
+        interrupt_second(INIT);
+        interrupt_second(STARTUP | round % 3 << 4);
+    }
+    /* Wherever it went: it can still be started. */
+    int good = start_second();
+    halt_second();
+    return good;
+}
+
+static int ports(void) { return every_port(), 1; }
+static int nowhere(void) { return unmapped_memory(), 1; }
+
+void machine_cases(void) {
+    static const struct {
+        int number;
+        const char *name;
+        int (*run)(void);
+    } cases[] = {
+        {10, "memory that is not there", nowhere},
+        {33, "every port", ports},
+        {34, "model specific registers", model_registers},
+        {34, "hypercalls", hypercalls},
+        {34, "INIT and SIPI without number", start_storm},
+    };
+    for (int index = 0; index < COUNT(cases); index++) {
+        int good = cases[index].run();
+        verdict(0, cases[index].number, cases[index].name, good ? "as expected" : "not as expected",
+            good && request(witness));
+    }
+}
+
+/* MARK: While the host plugs */
+
+/* Reads without number from every disk there is, wherever one comes or goes, and says how far it has come. */
+void flood(void) {
+    static u8 running[SLOTS];
+    for (u32 round = 0;; round++) {
+        for (int index = 0; index < device_count; index++) {
+            struct device *d = &devices[index];
+            struct ring *ring = &d->rings[d->queue];
+            if (d->kind != BLK) continue;
+            if (!running[index] || !(get(d, STATUS) & DRIVER_OK) || stopped(d)) {
+                running[index] = begin(d, 0);
+                continue;
+            }
+            memset(d->data, 0, 16);
+            for (u16 head = 0; head + 2 < SIZE; head += 3) {
+                if ((u16)(ring->available.index - *(volatile u16 *)&ring->used.index) > 8) break;
+                describe(ring, head, (u64)d->data, 16, NEXT, head + 1);
+                describe(ring, head + 1, SCRATCH + head * 4096, 4096, NEXT | WRITE, head + 2);
+                describe(ring, head + 2, (u64)d->data + 1024, 1, WRITE, 0);
+                offer(ring, head);
+            }
+            kick(d, d->queue);
+        }
+        if (round % 8 == 0) put(request(witness) ? "." : "FAIL: the neighbour is dead\n");
+    }
+}
