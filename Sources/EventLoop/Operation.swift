@@ -237,11 +237,4 @@ package struct Operation {
         operation.address = userData
         return operation
     }
-
-    /// What the restriction of a ring lets through: every operation made here, and nothing else.
-    static let allOpcodes: [io_uring_op] = [
-        IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE,
-        IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_RECVMSG, IORING_OP_SENDMSG,
-        IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL, IORING_OP_MADVISE,
-    ]
 }

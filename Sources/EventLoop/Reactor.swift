@@ -29,10 +29,11 @@ package final class Reactor {
         let tag: UInt32
     }
 
-    /// Sets up a ring of the calling thread, with room for `entries` submissions at once.
-    package init(name: String, entries: UInt32 = 256) throws(Errno) {
+    /// Sets up a ring of the calling thread, with room for `entries` submissions at once, which fails all but
+    /// `operations` with `EACCES`.
+    package init(name: String, entries: UInt32 = 256, operations: OperationSet = .all) throws(Errno) {
         handle = try ReactorHandle(name: name)
-        ring = try Ring(entries: entries)
+        ring = try Ring(entries: entries, letsThrough: operations)
         one.all.store(UInt64(1), at: 0)
         listenForWakeUps()
     }

@@ -1,7 +1,7 @@
 import CHost
 import Host
 
-/// An io_uring that one thread owns: it lets through only the operations this module makes.
+/// An io_uring that one thread owns: it lets through only the operations it was made for.
 @safe
 struct Ring: ~Copyable {
     private let ring: UnsafeMutablePointer<io_uring>
@@ -10,7 +10,7 @@ struct Ring: ~Copyable {
     static let registeredFiles: UInt32 = 64
 
     /// Sets up a ring with room for `entries` submissions at once. It belongs to the calling thread.
-    init(entries: UInt32) throws(Errno) {
+    init(entries: UInt32, letsThrough operations: OperationSet) throws(Errno) {
         unsafe ring = .allocate(capacity: 1)
         unsafe ring.initialize(to: io_uring())
         var parameters = io_uring_params()
@@ -25,7 +25,7 @@ struct Ring: ~Copyable {
             throw Errno(rawValue: -failure)
         }
         do {
-            try prepare()
+            try prepare(for: operations)
         } catch {
             unsafe io_uring_queue_exit(ring)
             unsafe ring.deallocate()
@@ -39,7 +39,7 @@ struct Ring: ~Copyable {
     }
 
     /// Registers files and limits, then the restrictions, and only then lets the ring run.
-    private func prepare() throws(Errno) {
+    private func prepare(for operations: OperationSet) throws(Errno) {
         var files = io_uring_rsrc_register()
         files.nr = Self.registeredFiles
         files.flags = HOST_IORING_RSRC_REGISTER_SPARSE
@@ -48,7 +48,7 @@ struct Ring: ~Copyable {
         var workers: [UInt32] = [16, 4]
         try unsafe register(IORING_REGISTER_IOWQ_MAX_WORKERS, &workers, 2)
 
-        var rules = Operation.allOpcodes.map { opcode in
+        var rules = operations.opcodes.map { opcode in
             var rule = io_uring_restriction()
             rule.opcode = UInt16(IORING_RESTRICTION_SQE_OP)
             rule.sqe_op = UInt8(opcode.rawValue)

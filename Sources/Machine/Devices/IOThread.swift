@@ -61,7 +61,7 @@ final class IOThread: Sendable {
 
     private static func run(name: String, _ start: Answer<Result<Running, Errno>>) {
         do throws(Errno) {
-            let reactor = try Reactor(name: name)
+            let reactor = try Reactor(name: name, operations: .ofDisksAndCards)
             let home = DeviceHome(reactor, onAction: { _ in })
             start.give(
                 .success(
