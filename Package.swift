@@ -29,7 +29,7 @@ let package = Package(
         // The rooms of the house, each importing only from those above it.
         .target(
             name: "CHost",
-            linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("seccomp")]),
+            linkerSettings: [.linkedLibrary("uring")]),
         room("Host", ["CHost"]),
         room("EventLoop", ["CHost", "Host"]),
         room("Memory", ["CHost", "Host"]),

@@ -100,14 +100,14 @@ class Monitor:
     """An apus process. `options` are handed on after those that every machine has.
 
     Its serial console is what it reads and writes itself, unless `serial` says otherwise. Use it in a `with`: at its
-    end the process is ended if it still runs.
+    end the process is ended if it still runs. `under` is a command that runs it, and becomes it.
     """
 
-    def __init__(self, work, *options, serial="stdio", qmp=None, stdin=subprocess.PIPE, pass_fds=()):
+    def __init__(self, work, *options, serial="stdio", qmp=None, stdin=subprocess.PIPE, pass_fds=(), under=()):
         self.work = Path(work)
         number = len(list(self.work.glob("errors-*")))
         self.qmp_path = str(self.work / f"qmp-{number}.sock")
-        self.command = [APUS, *(str(option) for option in options)]
+        self.command = [*under, APUS, *(str(option) for option in options)]
         self.command += ["-qmp", qmp or f"unix:{self.qmp_path},server,nowait"]
         if serial:
             self.command += ["-serial", serial]

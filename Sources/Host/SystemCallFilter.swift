@@ -3,61 +3,55 @@ import Glibc
 
 /// One system call that a filter allows, and with which arguments.
 package struct AllowedCall: Sendable {
-    /// The kernel's name of it.
-    package let name: String
+    /// The kernel's number of it (`SYS_*`).
+    package let number: UInt32
     package let checks: [ArgumentCheck]
 
     /// All `checks` must hold; without any, every argument is allowed.
-    package init(_ name: String, _ checks: [ArgumentCheck] = []) {
-        self.name = name
+    package init(_ number: Int32, _ checks: [ArgumentCheck] = []) {
+        self.number = UInt32(bitPattern: number)
         self.checks = checks
     }
 }
 
-/// What an argument of a system call must be: a 32-bit number, the first argument being 0.
+/// What an argument of a system call must be: a 32-bit number, the first argument being 0. The kernel takes no more of
+/// the arguments that are checked.
 package enum ArgumentCheck: Sendable {
     case oneOf(argument: UInt32, [UInt32])
     case without(argument: UInt32, bits: UInt32)
 }
 
 /// A seccomp filter, ready to be installed on any number of threads: it traps all calls but those it was made of.
+///
+/// It is a program of classic BPF (seccomp(2)), which finds a call's number by halving. The kernel runs it once for each
+/// number that there is when it is installed, and from then on only where arguments are to be looked at.
 package struct SystemCallFilter: Sendable {
-    /// The program of classic BPF, whose instructions have 8 bytes each.
-    private let program: [UInt8]
+    private let program: [sock_filter]
 
     /// Asks whether the kernel can filter at all.
     package static func checkKernel() throws(Errno) {
         _ = try checked { host_seccomp_is_available() }
     }
 
-    /// Prepares the process for filters, before it has other threads: none of its threads can gain privileges any
-    /// more, which the kernel demands of those who filter themselves, and a forbidden call ends it with `status`, after
-    /// one line on `log`.
+    /// Prepares the process for filters, before it has other threads: a forbidden call ends it with `status`, after one
+    /// line on `log`. The kernel demands that none of the threads can gain privileges any more.
     package static func prepareProcess(log: Int32, status: Int32) throws(Errno) {
         _ = try checked { host_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
         _ = try checked { host_handle_forbidden_calls(log, status) }
     }
 
-    /// Makes the filter of these calls; those that come first are looked for first.
+    /// Makes the filter of these calls, in any order.
     ///
-    /// - Throws: `EINVAL` for the name of no call.
+    /// - Throws: `EINVAL` if a call is there twice, or has more to check than the program can hold.
     package init(_ calls: [AllowedCall]) throws(Errno) {
-        guard let context = unsafe seccomp_init(UInt32(SCMP_ACT_TRAP)) else { throw .noMemory }
-        defer { unsafe seccomp_release(context) }
-        try unsafe Self.check(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, HOST_SCMP_ACT_KILL_PROCESS))
-        for (index, call) in calls.enumerated() {
-            let number = unsafe seccomp_syscall_resolve_name(call.name)
-            guard number != __NR_SCMP_ERROR else { throw .invalidArgument }
-            try unsafe Self.check(seccomp_syscall_priority(context, number, UInt8(clamping: 255 - index)))
-            for conditions in Self.alternatives(call.checks) {
-                try unsafe Self.check(
-                    seccomp_rule_add_array(
-                        context, UInt32(SCMP_ACT_ALLOW), number, UInt32(conditions.count), conditions))
-            }
-        }
-        let file = try FileDescriptor.memory(name: "seccomp")
-        try unsafe Self.check(seccomp_export_bpf(context, file.rawValue))
-        program = try file.read(count: Int(clamping: FileStatus(of: file).size), at: 0)
+        let sorted = calls.sorted { $0.number < $1.number }
+        for (call, next) in zip(sorted, sorted.dropFirst()) where call.number == next.number { throw .invalidArgument }
+        let tree = try Self.tree(sorted[...])
+        program =
+            [
+                .load(Field.architecture), .jump(if: .equal, HOST_AUDIT_ARCH, then: 1, else: 0),
+                .answer(HOST_SECCOMP_KILL_PROCESS), .load(Field.number),
+            ] + tree
     }
 
     /// Filters the calling thread from now on, for good.
@@ -66,23 +60,98 @@ package struct SystemCallFilter: Sendable {
         _ = try checked { unsafe host_seccomp_install(program, program.count) }
     }
 
-    /// Every way in which all checks can hold.
-    private static func alternatives(_ checks: [ArgumentCheck]) -> [[scmp_arg_cmp]] {
-        checks.reduce([[]]) { found, check in
-            let values: [scmp_arg_cmp] =
-                switch check {
-                case .oneOf(let argument, let values): values.map { condition(argument, mask: .max, is: $0) }
-                case .without(let argument, let bits): [condition(argument, mask: bits, is: 0)]
+    /// Where things are in what the program reads (`struct seccomp_data`).
+    private enum Field {
+        static let number: UInt32 = 0
+        static let architecture: UInt32 = 4
+
+        /// The low half of an argument, on a little-endian machine.
+        static func argument(_ index: UInt32) -> UInt32 { 16 &+ 8 &* index }
+    }
+
+    // Each of the blocks made here answers in the end, whatever the call.
+
+    /// Finds the loaded number among `calls`, which are sorted.
+    private static func tree(_ calls: ArraySlice<AllowedCall>) throws(Errno) -> [sock_filter] {
+        guard calls.count > 3 else {
+            var block: [sock_filter] = []
+            for call in calls {
+                let body = try body(call)
+                block.append(.jump(if: .equal, call.number, then: 0, else: try distance(body.count)))
+                block += body
+            }
+            return block + [.answer(HOST_SECCOMP_TRAP)]
+        }
+        let middle = calls.startIndex + calls.count / 2
+        let low = try tree(calls[..<middle])
+        let high = try tree(calls[middle...])
+        let number = calls[middle].number
+        // A condition reaches no further than 255 instructions.
+        if let distance = UInt8(exactly: low.count) {
+            return [.jump(if: .atLeast, number, then: distance, else: 0)] + low + high
+        }
+        return [.jump(if: .atLeast, number, then: 0, else: 1), .jump(by: UInt32(clamping: low.count))] + low + high
+    }
+
+    /// Looks at the arguments of a call whose number was found.
+    private static func body(_ call: AllowedCall) throws(Errno) -> [sock_filter] {
+        var block: [sock_filter] = []
+        for check in call.checks {
+            switch check {
+            case .oneOf(let argument, let values):
+                block.append(.load(Field.argument(argument)))
+                for (index, value) in values.enumerated() {
+                    block.append(.jump(if: .equal, value, then: try distance(values.count - index), else: 0))
                 }
-            return found.flatMap { before in values.map { before + [$0] } }
+            case .without(let argument, let bits):
+                block += [.load(Field.argument(argument)), .jump(if: .hasBit, bits, then: 0, else: 1)]
+            }
+            block.append(.answer(HOST_SECCOMP_TRAP))
+        }
+        return block + [.answer(HOST_SECCOMP_ALLOW)]
+    }
+
+    private static func distance(_ count: Int) throws(Errno) -> UInt8 {
+        guard let distance = UInt8(exactly: count) else { throw .invalidArgument }
+        return distance
+    }
+}
+
+// MARK: Instructions
+
+extension sock_filter {
+    fileprivate enum Test {
+        case equal
+        case atLeast
+        case hasBit
+
+        var code: Int32 {
+            switch self {
+            case .equal: BPF_JEQ
+            case .atLeast: BPF_JGE
+            case .hasBit: BPF_JSET
+            }
         }
     }
 
-    private static func condition(_ argument: UInt32, mask: UInt32, is value: UInt32) -> scmp_arg_cmp {
-        scmp_arg_cmp(arg: argument, op: SCMP_CMP_MASKED_EQ, datum_a: UInt64(mask), datum_b: UInt64(value))
+    /// Loads the word at `offset`.
+    fileprivate static func load(_ offset: UInt32) -> sock_filter {
+        sock_filter(code: UInt16(BPF_LD | BPF_W | BPF_ABS), jt: 0, jf: 0, k: offset)
     }
 
-    private static func check(_ result: Int32) throws(Errno) {
-        if result < 0 { throw Errno(rawValue: -result) }
+    /// Skips so many instructions, by what the loaded word is.
+    fileprivate static func jump(
+        if test: Test, _ value: UInt32, then: UInt8, else otherwise: UInt8
+    ) -> sock_filter {
+        sock_filter(code: UInt16(BPF_JMP | test.code | BPF_K), jt: then, jf: otherwise, k: value)
+    }
+
+    fileprivate static func jump(by count: UInt32) -> sock_filter {
+        sock_filter(code: UInt16(BPF_JMP | BPF_JA), jt: 0, jf: 0, k: count)
+    }
+
+    /// Ends the program with this verdict.
+    fileprivate static func answer(_ verdict: UInt32) -> sock_filter {
+        sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: verdict)
     }
 }

@@ -26,10 +26,9 @@ private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
     let pidfile = try options.pidfile.map(writePidFile)
     defer { _ = pidfile }
 
-    let filters = options.usesSeccomp ? try makeFilters(options) : nil
     let signals = try takeOverSignals()
     let reactor = try makeReactor()
-    let machine = try MachineBuilder(options, reactor: reactor, filters: filters).build()
+    let machine = try MachineBuilder(options, reactor: reactor).build()
     let watch = SignalWatch(signals, reactor: reactor) { [weak machine] in machine?.end(.signal($0)) }
     defer { _ = watch }
     machine.serve(listeners)
@@ -37,7 +36,7 @@ private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
         if !options.startsPaused { try machine.run() }
         if let daemon = daemon.take() { try release(daemon) }
         // From its first turn on this thread handles what guests and clients send.
-        try install(filters)
+        try install(machine.parts.filters)
     } catch {
         machine.abandon()
         throw error
@@ -61,14 +60,6 @@ private func release(_ daemon: consuming Daemon) throws(MachineError) {
         try daemon.ready()
     } catch {
         throw MachineError("-daemonize", "cannot give up the standard streams: \(error)")
-    }
-}
-
-private func makeFilters(_ options: LaunchOptions) throws(MachineError) -> ThreadFilters {
-    do {
-        return try ThreadFilters(hasIOThreads: !options.iothreads.isEmpty)
-    } catch {
-        throw MachineError("seccomp", "cannot filter system calls: \(error); -disable-seccomp goes without")
     }
 }
 

@@ -14,18 +14,15 @@ import Virtio
 final class MachineBuilder {
     private let options: LaunchOptions
     private let reactor: Reactor
-    private let filters: ThreadFilters?
     private let home: DeviceHome
     private let relay = ActionRelay()
     private let events: EventPost
     private var chardevs: Chardevs?
     private var devices: [any MachineDevice] = []
 
-    /// - Parameter filters: for the system calls of the threads made here.
-    init(_ options: LaunchOptions, reactor: Reactor, filters: ThreadFilters?) {
+    init(_ options: LaunchOptions, reactor: Reactor) {
         self.options = options
         self.reactor = reactor
-        self.filters = filters
         events = EventPost(reactor)
         home = DeviceHome(reactor, onAction: relay.act)
     }
@@ -53,6 +50,8 @@ final class MachineBuilder {
         devices = try DeviceOpener(options: options, chardevs: chardevs).open()
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
+        // No thread but this one is there yet.
+        let filters = options.usesSeccomp ? try makeFilters(options.needs(hotPlug: places.hasSpare)) : nil
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
         let board = BoardDevices(options, chardevs, reactor: reactor, bus: home.bus, machine: machine)
@@ -67,12 +66,13 @@ final class MachineBuilder {
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
         let ports = Processors.ports(options.topology.cpus)
-        let processors = try makeProcessors(machine, initial, router, iothreads, ports)
-        try filter(iothreads)
+        let processors = try makeProcessors(machine, initial, router, iothreads, ports, filters)
+        if let filters { try filter(iothreads, by: filters) }
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, ports: ports, filters: filters, slots: slots, chardevs: chardevs,
+                home: home, iothreads: iothreads, ports: ports, filters: filters, slots: slots,
+                takesDevices: places.hasSpare, chardevs: chardevs,
                 processors: processors,
                 board: board, memory: memory, router: router, events: events, hypervisor: machine))
         relay.machine = built
@@ -153,7 +153,7 @@ final class MachineBuilder {
 
     private func makeProcessors(
         _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
-        _ ports: [ExitPort]
+        _ ports: [ExitPort], _ filters: ThreadFilters?
     ) throws(MachineError) -> Processors {
         reactor.serve(ports, with: home.bus)
         for iothread in iothreads {
@@ -164,16 +164,23 @@ final class MachineBuilder {
                 machine, options.topology, initial: initial, ports: ports, router: router, reactor: reactor)
         }
         do {
-            try processors.start { [filters] () throws(Errno) in try filters?.install(.vcpu) }
+            try processors.start { () throws(Errno) in try filters?.install(.vcpu) }
         } catch {
             throw MachineError("-smp", "cannot start the vCPUs' threads: \(error)")
         }
         return processors
     }
 
+    private func makeFilters(_ needs: MachineNeeds) throws(MachineError) -> ThreadFilters {
+        do {
+            return try ThreadFilters(needs)
+        } catch {
+            throw MachineError("seccomp", "cannot filter system calls: \(error); -disable-seccomp goes without")
+        }
+    }
+
     /// Leaves the iothreads what they need to serve their devices, now that these are made.
-    private func filter(_ iothreads: [IOThread]) throws(MachineError) {
-        guard let filters else { return }
+    private func filter(_ iothreads: [IOThread], by filters: ThreadFilters) throws(MachineError) {
         for iothread in iothreads {
             try iothread.perform { [id = iothread.id] _ throws(MachineError) in
                 do {

@@ -11,19 +11,42 @@ package enum ThreadRole: String, CaseIterable, Sendable {
     case vcpu
 }
 
+/// What a machine has that makes its threads need more than the usual system calls.
+package struct MachineNeeds: OptionSet, Sendable {
+    package let rawValue: UInt32
+
+    package init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// Disks and network cards that may be plugged in while it runs.
+    package static let hotPlug = MachineNeeds(rawValue: 1 << 0)
+    /// Taps whose frames it moves itself.
+    package static let taps = MachineNeeds(rawValue: 1 << 1)
+    /// Devices that the kernel serves.
+    package static let vhost = MachineNeeds(rawValue: 1 << 2)
+    /// Unix sockets of other programs, which it connects to while it runs.
+    package static let connections = MachineNeeds(rawValue: 1 << 3)
+    /// Threads for devices.
+    package static let iothreads = MachineNeeds(rawValue: 1 << 4)
+
+    /// These, and what may come of them later.
+    var complete: MachineNeeds { contains(.hotPlug) ? union([.taps, .vhost]) : self }
+}
+
 /// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
 /// call can do. All others end the process.
 ///
-/// No thread is started, no program run and no memory made executable by then, and a file is opened only for a disk that
-/// is plugged in: what a reactor does with files and sockets goes through its ring, which has restrictions of its own.
-/// The one kind of socket made is a Unix stream, which is why that does not go through the ring: a ring could not tell
-/// it from others.
+/// No thread is started, no program run and no memory made executable by then, and a file is opened only for a disk or
+/// a network card that is plugged in: what a reactor does with files and sockets goes through its ring, which has
+/// restrictions of its own. The one kind of socket made is a Unix stream, which is why that does not go through the
+/// ring: a ring could not tell it from others.
 package enum SyscallPolicy {
-    /// The role's calls; those that are made most often come first.
-    package static func calls(of role: ThreadRole) -> [AllowedCall] {
+    /// The role's calls in a machine that has these needs.
+    package static func calls(of role: ThreadRole, in needs: MachineNeeds) -> [AllowedCall] {
         switch role {
-        case .main: main
-        case .iothread: iothread
+        case .main: main(needs.complete)
+        case .iothread: iothread(needs.complete)
         case .vcpu: vcpu
         }
     }
@@ -32,96 +55,114 @@ package enum SyscallPolicy {
 
     private static var vcpu: [AllowedCall] {
         [
-            allow("ioctl", request(UInt32(truncatingIfNeeded: HOST_KVM_RUN))),
-            // Waking a reactor; a line on the log.
-            allow("write"),
-            // Waiting for a reactor's answer; locks.
-            allow("futex", operation(locking)),
-            // How long to spin, where the C library cannot read the clock by itself.
-            allow("clock_gettime"),
+            allow(SYS_ioctl, requests([UInt32(truncatingIfNeeded: HOST_KVM_RUN)])),
             // After a kick.
-            allow("rt_sigreturn"),
-            // A lock's owner is the number of its thread.
-            allow("gettid"),
-        ] + heap + [
-            // The thread's end gives its stack back; any thread's end.
-            allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
-        ]
+            allow(SYS_rt_sigreturn),
+        ] + everyThread() + threadEnd
     }
 
-    private static var iothread: [AllowedCall] {
-        [
-            allow("io_uring_enter"),
-            allow("write"),
-            // Frames of a tap.
-            allow("readv"), allow("writev"),
-            allow("futex", operation(locking)),
-            allow("clock_gettime"),
-            allow("gettid"),
-            allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
-            // Whether the log takes a line.
-            allow("poll"),
-            allow("rt_sigreturn"),
-        ] + heap + [
-            allow("munmap"),
-            allow("close"),
-            // The doorbells of a device that is plugged in, and a disk's new size.
-            allow("eventfd2"), allow("newfstatat"),
-            allow("ioctl", requests(vhost + tapChanges)),
-            allow("rt_sigprocmask"), allow("madvise", advice(MADV_DONTNEED)), allow("exit"), allow("exit_group"),
-        ]
+    private static func iothread(_ needs: MachineNeeds) -> [AllowedCall] {
+        reactor(needs) + threadEnd
+            + when(needs, have: [.taps, .vhost], allow(SYS_ioctl, requests(deviceChanges(needs))))
     }
 
-    private static var main: [AllowedCall] {
-        [
-            allow("io_uring_enter"),
-            allow("write"),
-            // Frames of a tap.
-            allow("readv"), allow("writev"),
-            allow("futex", operation(locking + [joining])),
-            allow("clock_gettime"),
-            allow("gettid"),
-            allow("io_uring_register", registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
-            allow("poll"),
-            allow("rt_sigreturn"),
-        ] + heap + [
-            allow("munmap"),
-            allow("close"),
-            // Kicking a vCPU's thread: only a thread of this process, only with this signal.
-            allow("getpid"), allow("rt_sigprocmask"), allow("tgkill", ownProcess, kick),
+    private static func main(_ needs: MachineNeeds) -> [AllowedCall] {
+        reactor(needs, alsoWaitingFor: [joining]) + [
+            // Kicking a vCPU's thread: only a thread of this process, only with this signal. Waiting for the threads.
+            allow(SYS_getpid), allow(SYS_rt_sigprocmask), allow(SYS_tgkill, ownProcess, kick),
             // A client of the serial port has its socket twice; images are locked when the machine runs.
-            allow("fcntl", command(F_DUPFD_CLOEXEC, F_SETLK, F_GETFL, F_SETFL, F_GETFD, F_SETFD)),
-            allow("setsockopt", level(IPPROTO_TCP), option(TCP_NODELAY)),
-            // A guest's connection to a program of the host, and the end of one of its directions.
-            allow("socket", family(AF_UNIX), kind(SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC), ipProtocol(0)),
-            allow("connect"), allow("shutdown"),
+            allow(SYS_fcntl, command(needs.contains(.hotPlug) ? ownCommands + adoption : ownCommands)),
+            allow(SYS_setsockopt, level(IPPROTO_TCP), option(TCP_NODELAY)),
+            // A disk that grows.
+            allow(SYS_ftruncate),
             // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
-            // Going on after a pause: each guest clock is told.
-            allow("newfstatat"), allow("unlink"),
-            // The image and the doorbells of a disk that is plugged in, one that grows, and the address of a card.
-            allow("ftruncate"), allow("getrandom"),
-            allow("openat", .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))), allow("statx"), allow("eventfd2"),
-            // The C library asks for a terminal's mode when it sets one.
-            allow(
-                "ioctl",
-                requests(
-                    vhost + tapChanges + [
-                        UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL),
-                    ] + plugging)),
-            allow("exit_group"),
+            allow(SYS_unlink),
+            // The C library asks for a terminal's mode when it sets one. Going on after a pause: each guest clock is
+            // told.
+            allow(SYS_ioctl, requests(ownRequests + deviceChanges(needs) + (needs.contains(.hotPlug) ? plugging : []))),
+            allow(SYS_exit_group),
         ]
+            // A guest's connection to a program of the host, and the end of one of its directions. The kernel tells a
+            // tap's MTU by any socket.
+            + when(needs, have: [.connections, .hotPlug], AllowedCall(SYS_socket, unixStream))
+            + when(needs, have: .connections, allow(SYS_connect), allow(SYS_shutdown))
+            // The image and the doorbells of a disk that is plugged in, and the address of a card.
+            + when(
+                needs, have: .hotPlug, allow(SYS_openat, .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))),
+                allow(SYS_statx), allow(SYS_getrandom))
     }
 
     // MARK: What several roles have
+
+    /// - Parameter operations: what it waits for beside locks.
+    private static func everyThread(alsoWaitingFor operations: [Int32] = []) -> [AllowedCall] {
+        [
+            // Waking another thread; a line on the log.
+            allow(SYS_write),
+            // Locks, and waiting for an answer.
+            allow(SYS_futex, operation(locking + operations)),
+            // A lock's owner is the number of its thread.
+            allow(SYS_gettid),
+            // Where the C library cannot read the clock by itself.
+            allow(SYS_clock_gettime),
+            // There is one heap, and no memory of it may be run as code.
+            allow(SYS_brk), allow(SYS_mmap, .without(argument: 2, bits: UInt32(PROT_EXEC))),
+        ]
+    }
+
+    /// The thread's end gives its stack back; any thread's end.
+    private static var threadEnd: [AllowedCall] {
+        [
+            allow(SYS_rt_sigprocmask), allow(SYS_madvise, advice(MADV_DONTNEED)), allow(SYS_exit),
+            allow(SYS_exit_group),
+        ]
+    }
+
+    private static func reactor(_ needs: MachineNeeds, alsoWaitingFor operations: [Int32] = []) -> [AllowedCall] {
+        everyThread(alsoWaitingFor: operations) + [
+            allow(SYS_io_uring_enter),
+            allow(SYS_io_uring_register, registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
+            // Whether the log takes a line.
+            allow(SYS_poll),
+            allow(SYS_munmap), allow(SYS_close),
+            // A disk's new size.
+            allow(SYS_newfstatat),
+        ]
+            // Frames of a tap.
+            + when(needs, have: .taps, allow(SYS_readv), allow(SYS_writev))
+            // The doorbells of a device that is plugged in.
+            + when(needs, have: .hotPlug, allow(SYS_eventfd2))
+    }
 
     /// What locks of Swift and of the C library, and our own waiting, do with a word of this process.
     private static var locking: [Int32] {
         [FUTEX_WAIT, FUTEX_WAKE, FUTEX_LOCK_PI, FUTEX_UNLOCK_PI].map { $0 | FUTEX_PRIVATE_FLAG }
     }
 
-    /// A driver chooses which frames of a tap it takes, and how many of its queues.
-    private static var tapChanges: [UInt32] {
-        [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE].map { UInt32(truncatingIfNeeded: $0) }
+    /// How the C library waits for a thread's end.
+    private static var joining: Int32 { FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME }
+
+    private static var ownCommands: [Int32] { [F_DUPFD_CLOEXEC, F_SETLK] }
+
+    /// A descriptor that a client hands over, or a file that is opened, becomes a device's.
+    private static var adoption: [Int32] { [F_SETFD, F_GETFL, F_SETFL] }
+
+    private static var ownRequests: [UInt32] {
+        [UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL)]
+    }
+
+    /// A driver chooses which frames of a tap it takes, and how many of its queues; it starts and stops the kernel's
+    /// work for a device, and whose device that is was settled before.
+    private static func deviceChanges(_ needs: MachineNeeds) -> [UInt32] {
+        let taps = [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE]
+        let vhost = [
+            HOST_VHOST_SET_FEATURES, HOST_VHOST_SET_MEM_TABLE, HOST_VHOST_SET_VRING_NUM, HOST_VHOST_SET_VRING_ADDR,
+            HOST_VHOST_SET_VRING_BASE, HOST_VHOST_GET_VRING_BASE, HOST_VHOST_SET_VRING_KICK, HOST_VHOST_SET_VRING_CALL,
+            HOST_VHOST_SET_VRING_ERR, HOST_VHOST_NET_SET_BACKEND, HOST_VHOST_VSOCK_SET_RUNNING,
+        ]
+        return ((needs.contains(.taps) ? taps : []) + (needs.contains(.vhost) ? vhost : [])).map {
+            UInt32(truncatingIfNeeded: $0)
+        }
     }
 
     /// A host's disk, or a tap, that is plugged in.
@@ -131,31 +172,16 @@ package enum SyscallPolicy {
             HOST_SIOCGIFMTU, HOST_VHOST_SET_OWNER, HOST_VHOST_GET_FEATURES,
         ].map { UInt32(truncatingIfNeeded: $0) }
     }
-
-    /// How the C library waits for a thread's end.
-    private static var joining: Int32 { FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME }
-
-    /// What starts and stops the kernel's work for a device when its driver does; whose device it is was settled before.
-    private static var vhost: [UInt32] {
-        [
-            HOST_VHOST_SET_FEATURES, HOST_VHOST_SET_MEM_TABLE, HOST_VHOST_SET_VRING_NUM, HOST_VHOST_SET_VRING_ADDR,
-            HOST_VHOST_SET_VRING_BASE, HOST_VHOST_GET_VRING_BASE, HOST_VHOST_SET_VRING_KICK, HOST_VHOST_SET_VRING_CALL,
-            HOST_VHOST_SET_VRING_ERR,
-            HOST_VHOST_NET_SET_BACKEND, HOST_VHOST_VSOCK_SET_RUNNING,
-        ].map { UInt32(truncatingIfNeeded: $0) }
-    }
-
-    /// There is one heap, and no memory of it may be run as code.
-    private static var heap: [AllowedCall] {
-        [allow("brk"), allow("mmap", .without(argument: 2, bits: UInt32(PROT_EXEC)))]
-    }
 }
 
 // MARK: The table's words
 
-private func allow(_ name: String, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(name, checks) }
+private func allow(_ number: Int32, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(number, checks) }
 
-private func request(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 1, [number]) }
+/// These calls, if the machine needs any of `wanted`.
+private func when(_ needs: MachineNeeds, have wanted: MachineNeeds, _ calls: AllowedCall...) -> [AllowedCall] {
+    needs.isDisjoint(with: wanted) ? [] : calls
+}
 
 private func requests(_ numbers: [UInt32]) -> ArgumentCheck { .oneOf(argument: 1, numbers) }
 
@@ -163,19 +189,16 @@ private func registration(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 
 
 private func operation(_ numbers: [Int32]) -> ArgumentCheck { oneOf(argument: 1, numbers) }
 
-private func command(_ numbers: Int32...) -> ArgumentCheck { oneOf(argument: 1, numbers) }
+private func command(_ numbers: [Int32]) -> ArgumentCheck { oneOf(argument: 1, numbers) }
 
 private func level(_ number: Int) -> ArgumentCheck { .oneOf(argument: 1, [UInt32(number)]) }
 
 private func option(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
 
-private func family(_ number: Int32) -> ArgumentCheck { oneOf(argument: 0, [number]) }
-
-private func kind(_ parts: __socket_type...) -> ArgumentCheck {
-    .oneOf(argument: 1, [parts.reduce(0) { $0 | $1.rawValue }])
+private var unixStream: [ArgumentCheck] {
+    let kind = [SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC].reduce(0) { $0 | $1.rawValue }
+    return [oneOf(argument: 0, [AF_UNIX]), .oneOf(argument: 1, [kind]), .oneOf(argument: 2, [0])]
 }
-
-private func ipProtocol(_ number: UInt32) -> ArgumentCheck { .oneOf(argument: 2, [number]) }
 
 private func advice(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
 

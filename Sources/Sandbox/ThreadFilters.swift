@@ -10,15 +10,16 @@ package struct ThreadFilters: Sendable {
     private let iothread: SystemCallFilter?
     private let vcpu: SystemCallFilter
 
-    /// Makes the filters and prepares the process for them: before it starts threads, in the process that is to stay,
-    /// and when the log is open.
+    /// Makes the filters for a machine with these needs and prepares the process for them: before it starts threads, in
+    /// the process that is to stay, and when the log is open.
     ///
     /// - Throws: `ENOSYS` or `EINVAL` if the kernel has no seccomp.
-    package init(hasIOThreads: Bool) throws(Errno) {
+    package init(_ needs: MachineNeeds) throws(Errno) {
         try SystemCallFilter.checkKernel()
-        main = try SystemCallFilter(SyscallPolicy.calls(of: .main))
-        iothread = hasIOThreads ? try SystemCallFilter(SyscallPolicy.calls(of: .iothread)) : nil
-        vcpu = try SystemCallFilter(SyscallPolicy.calls(of: .vcpu))
+        main = try SystemCallFilter(SyscallPolicy.calls(of: .main, in: needs))
+        iothread =
+            needs.contains(.iothreads) ? try SystemCallFilter(SyscallPolicy.calls(of: .iothread, in: needs)) : nil
+        vcpu = try SystemCallFilter(SyscallPolicy.calls(of: .vcpu, in: needs))
         try SystemCallFilter.prepareProcess(log: Log.descriptor, status: Self.violationStatus)
     }
 

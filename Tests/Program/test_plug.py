@@ -112,7 +112,9 @@ def test_places_are_there_when_they_are_wanted(work):
     with Tiny(work, IDLE) as guest:
         add_disk(guest.qmp, "a", first, addr="3")
     with Tiny(work, IDLE, "-machine", "microvm,hotplug=off") as guest:
-        add_node(guest.qmp, "a", first)
+        node = {"node-name": "a", "file": {"driver": "file", "filename": str(first)}}
+        refused(guest.qmp, "blockdev-add", node, "-machine microvm,hotplug=on")
+        refused(guest.qmp, "netdev_add", {"id": "a", "ifname": "apus9"}, "-machine microvm,hotplug=on")
         refused(guest.qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio"}, "-machine microvm,hotplug=on")
         refused(guest.qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "addr": 1}, "there is no slot 1")
 

@@ -1,15 +1,13 @@
 // Makes system calls on a thread that is filtered by its role, and ends with status 0 if it still can.
 //
 // usage: SandboxProbe ROLE all              every call that the role's policy allows, but those that end the thread
-//        SandboxProbe ROLE NAME [NUMBER...]  this call, with up to six arguments
+//        SandboxProbe ROLE CALL [NUMBER...]  the call of this number, with up to six arguments
 import CHost
+import Glibc
 import Host
 import Sandbox
 
-func call(_ name: String, _ arguments: [Int]) {
-    let number = unsafe seccomp_syscall_resolve_name(name)
-    // What this kind of processor does not have.
-    guard number >= 0 else { return }
+func call(_ number: UInt32, _ arguments: [Int]) {
     let all = arguments + Array(repeating: 0, count: 6 - arguments.count)
     _ = host_system_call(Int(number), all[0], all[1], all[2], all[3], all[4], all[5])
 }
@@ -28,29 +26,32 @@ func harmlessArguments(_ checks: [ArgumentCheck]) -> [[Int]] {
     }
 }
 
-func perform(_ role: ThreadRole, _ name: String, _ arguments: [Int]) {
-    guard name == "all" else { return call(name, arguments) }
-    for allowed in SyscallPolicy.calls(of: role) where !["exit", "exit_group", "rt_sigreturn"].contains(allowed.name) {
-        for arguments in harmlessArguments(allowed.checks) { call(allowed.name, arguments) }
+func perform(_ role: ThreadRole, _ number: UInt32?, _ arguments: [Int]) {
+    if let number { return call(number, arguments) }
+    let ends = [SYS_exit, SYS_exit_group, SYS_rt_sigreturn].map { UInt32($0) }
+    for allowed in SyscallPolicy.calls(of: role, in: everything) where !ends.contains(allowed.number) {
+        for arguments in harmlessArguments(allowed.checks) { call(allowed.number, arguments) }
     }
 }
+
+let everything: MachineNeeds = [.hotPlug, .taps, .vhost, .connections, .iothreads]
 
 func run() throws(Errno) {
     guard CommandLine.arguments.count > 2, let role = ThreadRole(rawValue: CommandLine.arguments[1]) else {
         throw .invalidArgument
     }
-    let name = CommandLine.arguments[2]
+    let number = UInt32(CommandLine.arguments[2])
     let arguments = CommandLine.arguments.dropFirst(3).map { Int($0) ?? 0 }
     Process.useOneHeap()
-    let filters = try ThreadFilters(hasIOThreads: true)
+    let filters = try ThreadFilters(everything)
     if role == .main {
         try filters.install(role)
-        perform(role, name, arguments)
+        perform(role, number, arguments)
     } else {
         let thread = try HostThread(name: "probe \(role)") {
             do throws(Errno) {
                 try filters.install(role)
-                perform(role, name, arguments)
+                perform(role, number, arguments)
             } catch {
                 Process.exitNow(1)
             }

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
@@ -29,7 +30,6 @@
 #include <pthread.h>
 #include <pty.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,15 @@
-/// System call filters: what libseccomp leaves to the kernel's own interface, and the handler of its verdict.
+/// System call filters: what the kernel has as macros and without wrappers, and the handler of a filter's verdict.
 #ifndef CHOST_SECCOMP_SHIMS_H
 #define CHOST_SECCOMP_SHIMS_H
 
-static const uint32_t HOST_SCMP_ACT_KILL_PROCESS = SCMP_ACT_KILL_PROCESS;
+static const uint32_t HOST_SECCOMP_ALLOW = SECCOMP_RET_ALLOW;
+static const uint32_t HOST_SECCOMP_TRAP = SECCOMP_RET_TRAP;
+static const uint32_t HOST_SECCOMP_KILL_PROCESS = SECCOMP_RET_KILL_PROCESS;
+#if defined(__x86_64__)
+static const uint32_t HOST_AUDIT_ARCH = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+static const uint32_t HOST_AUDIT_ARCH = AUDIT_ARCH_AARCH64;
+#endif
 
 /// Whether the kernel can filter system calls and trap those that a filter forbids; a failure is in errno.
 static inline int host_seccomp_is_available(void) {
@@ -10,12 +17,9 @@ static inline int host_seccomp_is_available(void) {
     return (int)syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
 }
 
-/// Filters the calling thread's system calls from now on; `program` is what libseccomp exports.
-static inline int host_seccomp_install(const void *program, size_t bytes) {
-    struct sock_fprog filter = {
-        .len = (unsigned short)(bytes / sizeof(struct sock_filter)),
-        .filter = (struct sock_filter *)program,
-    };
+/// Filters the calling thread's system calls from now on.
+static inline int host_seccomp_install(const struct sock_filter *program, size_t count) {
+    struct sock_fprog filter = {.len = (unsigned short)count, .filter = (struct sock_filter *)program};
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
 }
 

@@ -7,6 +7,7 @@ extension Machine {
     private var cards: [NetworkCard] { parts.slots.devices.compactMap { $0 as? NetworkCard } }
 
     func addNetdev(_ spec: NetdevSpec) throws(QMPError) {
+        try checkTakesDevices("netdev_add")
         let place = "netdev_add id=\(spec.id)"
         let all = cards.map(\.netdev) + backends.unusedNetdevs
         guard !all.contains(where: { $0.spec.id == spec.id }) else {

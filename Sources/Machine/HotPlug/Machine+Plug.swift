@@ -17,9 +17,17 @@ extension Machine {
 
     var descriptorNumbers: [String: Int32] { backends.numbers }
 
+    /// Files are opened only while there may be devices for them.
+    func checkTakesDevices(_ command: String) throws(QMPError) {
+        guard parts.takesDevices else {
+            throw QMPError("\(command): this machine takes no more devices; start it with -machine microvm,hotplug=on")
+        }
+    }
+
     // MARK: Images
 
     func addDrive(_ spec: DriveSpec) throws(QMPError) {
+        try checkTakesDevices("blockdev-add")
         let disks = parts.slots.devices.compactMap { $0 as? Disk }
         guard backends.drive(spec.id) == nil, !disks.contains(where: { $0.drive.spec.id == spec.id }) else {
             throw QMPError("blockdev-add: \(spec.id) is registered already; choose another node-name")

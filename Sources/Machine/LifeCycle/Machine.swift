@@ -42,6 +42,8 @@ final class Machine {
         /// Nil if system calls are not filtered.
         let filters: ThreadFilters?
         let slots: SlotTable
+        /// Whether disks and network cards may be plugged in.
+        let takesDevices: Bool
         let chardevs: Chardevs
         let processors: Processors
         let board: BoardDevices
