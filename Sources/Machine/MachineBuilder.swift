@@ -61,7 +61,10 @@ final class MachineBuilder {
             serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
         let surroundings = Surroundings(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
-        for device in devices { device.events = events }
+        for device in devices {
+            device.events = events
+            try device.findHelper(reactor.handle, iothreads)
+        }
         let slots = try attach(devices, surroundings, spare: places)
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)

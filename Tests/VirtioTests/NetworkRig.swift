@@ -28,20 +28,22 @@ final class NetworkRig {
 
     /// Makes the device, and starts it unless `isStarted` says otherwise.
     ///
-    /// - Parameter without: what the driver does not choose.
+    /// - Parameters:
+    ///   - without: what the driver does not choose.
+    ///   - sender: the reactor that sends, if it is another.
     init(
         queueSize: UInt16 = 256, offloads: TapOffloads = [.checksum, .tso4, .tso6, .ecn], memory: Int = 8 << 20,
         mtu: Int? = nil, without: Features = [],
-        choose: Features? = nil, isStarted: Bool = true
+        choose: Features? = nil, sender: ReactorHandle? = nil, isStarted: Bool = true
     ) throws {
-        (device, host) = try Self.card(queueSize: queueSize, offloads: offloads, mtu: mtu)
+        (device, host) = try Self.card(queueSize: queueSize, offloads: offloads, mtu: mtu, sender: sender)
         driver = try VirtioDriver(device, memory: try GuestMemory(size: memory), reactor: try Reactor(name: "test"))
         if isStarted { try start(choose ?? driver.offeredFeatures.subtracting(without)) }
     }
 
     /// A card, and the host's end of its wire.
     private static func card(
-        queueSize: UInt16, offloads: TapOffloads, mtu: Int?
+        queueSize: UInt16, offloads: TapOffloads, mtu: Int?, sender: ReactorHandle? = nil
     ) throws -> (NetworkDevice, Wire) {
         var ends: [Int32] = [-1, -1]
         _ = try checked { unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) }
@@ -50,7 +52,8 @@ final class NetworkRig {
         var options = NetworkDevice.Options(mac: mac)
         options.queueSize = queueSize
         let tap = try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu)
-        return (NetworkDevice(id: "net0", tap: tap, options: options), Wire(host))
+        guard let sender else { return (NetworkDevice(id: "net0", tap: tap, options: options), Wire(host)) }
+        return (SplitNetworkDevice(id: "net0", tap: tap, options: options, sendingOn: sender), Wire(host))
     }
 
     private final class Wire {
@@ -62,9 +65,9 @@ final class NetworkRig {
     }
 
     /// Puts another card, on another wire, in the place of this one.
-    func exchange() throws {
+    func exchange(sender: ReactorHandle? = nil) throws {
         let (card, wire) = try Self.card(
-            queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil)
+            queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil, sender: sender)
         let next = try VirtioMMIO(
             card, memory: driver.memory, reactor: driver.reactor, interrupt: try InterruptLine(driver.reactor))
         var isAtRest = false

@@ -11,6 +11,10 @@ protocol MachineDevice: AnyObject {
     var type: String { get }
     /// The id of the iothread it lives on; nil for the main reactor.
     var iothread: String? { get }
+    /// The id of another iothread that does a part of its work; nil for the main reactor.
+    var helper: String? { get }
+    /// The reactor of `helper`, if it is not the device's own.
+    var helperReactor: ReactorHandle? { get set }
     /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.
     var leastShape: QueueShape? { get set }
     /// By what the device tells clients of its troubles.
@@ -31,6 +35,14 @@ typealias DeviceMaker = @Sendable (Reactor) throws(MachineError) -> VirtioDevice
 extension MachineDevice {
     var iothread: String? { nil }
 
+    /// Most devices live on one reactor.
+    var helper: String? { iothread }
+
+    var helperReactor: ReactorHandle? {
+        get { nil }
+        set {}
+    }
+
     /// Nobody has been before a device that is never plugged in.
     var leastShape: QueueShape? {
         get { nil }
@@ -46,6 +58,19 @@ extension MachineDevice {
     func prepareToRun() throws(MachineError) {}
 
     func finish() {}
+
+    /// Finds the reactor of its helper.
+    func findHelper(_ main: ReactorHandle, _ iothreads: [IOThread]) throws(MachineError) {
+        guard helper != iothread else { return }
+        guard let helper else {
+            helperReactor = main
+            return
+        }
+        guard let thread = iothreads.first(where: { $0.id == helper }) else {
+            throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(helper)")
+        }
+        helperReactor = thread.handle
+    }
 }
 
 /// Opens what the devices of the command line need of the host, in the order of the command line.

@@ -30,7 +30,11 @@ final class Netdev {
 final class NetworkCard: MachineDevice {
     let netdev: Netdev
     let device: NetworkDeviceSpec
+    /// It receives there, and answers its driver.
     let iothread: String?
+    /// It sends there.
+    let helper: String?
+    var helperReactor: ReactorHandle?
     var leastShape: QueueShape?
     /// The address that the guest's driver finds.
     let mac: MACAddress
@@ -42,7 +46,9 @@ final class NetworkCard: MachineDevice {
         self.netdev = netdev
         self.device = device
         let option = "-device virtio-net-device,netdev=\(netdev.spec.id)"
-        iothread = try Self.thread(device, option)
+        iothread = device.receiveIOThread ?? device.iothread
+        // The kernel's threads send what vhost serves.
+        helper = netdev.vhosts.isEmpty ? device.transmitIOThread ?? device.iothread : iothread
         mac = try Self.address(device, option, beside: others)
     }
 
@@ -54,7 +60,7 @@ final class NetworkCard: MachineDevice {
         let host = Handover((netdev.tap, netdev.vhosts))
         var options = NetworkDevice.Options(mac: mac.octets)
         options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
-        let (id, settled) = (id, options)
+        let (id, settled, sender) = (id, options, helperReactor)
         return { _ throws(MachineError) in
             guard let (tap, vhosts) = host.take() else {
                 throw MachineError("-device id=\(id)", "is attached already")
@@ -62,21 +68,9 @@ final class NetworkCard: MachineDevice {
             guard vhosts.isEmpty else {
                 return VhostNetworkDevice(id: id, tap: tap, vhosts: vhosts, options: settled)
             }
-            return NetworkDevice(id: id, tap: tap, options: settled)
+            guard let sender else { return NetworkDevice(id: id, tap: tap, options: settled) }
+            return SplitNetworkDevice(id: id, tap: tap, options: settled, sendingOn: sender)
         }
-    }
-
-    /// One reactor serves both directions: they share the tap, the filters and the link.
-    private static func thread(_ device: NetworkDeviceSpec, _ option: String) throws(MachineError) -> String? {
-        let receives = device.receiveIOThread ?? device.iothread
-        let transmits = device.transmitIOThread ?? device.iothread
-        guard receives == transmits else {
-            throw MachineError(
-                option,
-                "rx-iothread and tx-iothread must be the same, since one thread serves a card; name one thread in both, "
-                    + "or use iothread=")
-        }
-        return receives
     }
 
     private static func address(

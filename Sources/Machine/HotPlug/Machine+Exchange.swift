@@ -32,6 +32,7 @@ extension Machine {
             let residence: Residence
             do throws(MachineError) {
                 residence = try self.residence(of: device)
+                try device?.findHelper(reactor.handle, parts.iothreads)
                 if state == .running { try device?.prepareToRun() }
             } catch {
                 then(error)

@@ -36,7 +36,7 @@ extension Machine {
         guard let iothread = parts.iothreads.first(where: { $0.id == id }) else {
             throw QMPError("object-del: there is no iothread '\(id)'")
         }
-        if let user = parts.slots.devices.first(where: { $0.iothread == id }) {
+        if let user = parts.slots.devices.first(where: { $0.iothread == id || $0.helper == id }) {
             throw QMPError("object-del: '\(id)' is in use by the device \(user.id)")
         }
         guard !operations.isBusy else {

@@ -94,6 +94,9 @@ open class VirtioDevice: IOTarget {
     /// used buffers.
     open var interruptsDirectly: Bool { false }
 
+    /// Has the worker look at the device once more at the end of this turn: it may be idle now.
+    func wakeWorker() { worker?.scheduleTurn() }
+
     public final override func complete(tag: UInt32, result: Int32) {
         completed(tag: tag, result: result)
         worker?.scheduleTurn()

@@ -74,12 +74,15 @@ package class NetworkDevice: VirtioDevice {
         if let context, context.features.contains(.netStatus) { context.configChanged() }
     }
 
+    /// Whether the driver's frames of a pair of queues pass.
+    func isOpen(_ pair: Int) -> Bool { isLinkUp && pair < activePairs }
+
     /// The link is up or down from now on, or data queues have just been started.
     func openPairs() {
         for pair in pairs { pair.setOpen(isLinkUp) }
     }
 
-    private func tapIsGone() {
+    func tapIsGone() {
         guard !isTapGone else { return }
         Log.error(id, "the tap '\(tap.name)' is gone; the link is down")
         setLink(up: false)
@@ -110,9 +113,12 @@ package class NetworkDevice: VirtioDevice {
         if pairs.isEmpty {
             pairs = tap.queues.indices.map { NetworkQueuePair($0, tap, context.reactor, filter: filter) }
         }
-        for pair in pairs { pair.start(context) }
+        for pair in pairs { pair.start(context, sends: sendsHere) }
         openPairs()
     }
+
+    /// Whether the pairs of queues send, too.
+    var sendsHere: Bool { true }
 
     /// The driver is gone, and nothing is in flight.
     func stopData() {

@@ -40,10 +40,11 @@ final class NetworkQueuePair {
 
     // MARK: Life
 
-    func start(_ context: DeviceContext) {
+    /// - Parameter sends: whether nobody else sends the driver's frames.
+    func start(_ context: DeviceContext, sends: Bool) {
         self.context = context
         receiver.start(context.queue(2 * index), context.features)
-        transmitter.start(context.queue(2 * index + 1))
+        transmitter.start(sends ? context.queue(2 * index + 1) : nil)
     }
 
     /// Forgets the driver.
