@@ -97,6 +97,26 @@ def test_without_acpi(work):
         assert guest.wait() == 0
 
 
+def test_as_many_devices_as_there_are_interrupt_lines(work):
+    """19 with ACPI; each is found, and has its driver."""
+    disks = []
+    for number in range(6):
+        path = work / f"disk{number}"
+        path.write_bytes(bytes(1 << 20))
+        disks.append(path)
+    options = ["-device", "virtio-balloon-device,id=balloon", "-device", "virtio-serial-device,id=bus"]
+    options += ["-object", "rng-random,id=source,filename=/dev/urandom"]
+    for number in range(11):
+        options += ["-device", f"virtio-rng-device,rng=source,id=rng{number}"]
+    with Guest(work, *options, disks=disks) as guest:
+        drivers = guest.shell("ls -d /sys/bus/virtio/devices/virtio*/driver | wc -l")
+        assert int(drivers) == 19, drivers
+        # The last one works: the guest's driver has asked it for entropy.
+        assert "virtio_rng.10" in guest.shell("cat /sys/class/misc/hw_random/rng_available")
+        guest.shell("echo virtio_rng.10 >/sys/class/misc/hw_random/rng_current; head -c 64 /dev/hwrng | wc -c | grep 64")
+        end(guest)
+
+
 def test_memory_above_4_gib(work):
     with Guest(work, append="apus.run=report,shell", memory="6G") as guest:
         facts = guest.facts()

@@ -17,6 +17,7 @@ import vsock_cases
 from guest import IMAGES, LAB_WORKAROUND, Guest, build_tool
 from harness import Skip, limit
 from kata import Sandbox, open_tap
+from test_filesystem import FileServer
 
 CID = 1077
 MIB = 1 << 20
@@ -105,16 +106,20 @@ def test_as_kata_starts_it(work):
 
 @limit(400)
 def test_a_guest_that_uses_it(work):
-    """The same with ACPI: an image's partition as root, the agent's socket, a network, volumes that come and go."""
+    """The same with ACPI: an image's partition as root, the agent's socket, a network, a folder of the host, volumes that
+    come and go."""
     image = partitioned(IMAGES / "root.ext4", work / "image")
     disk = volume(work / "volume", build_tool(work, "vsock"))
     vsock, tap = vsock_device(), open_tap()
     name = next(one for one in os.listdir("/sys/class/net") if one.startswith("apkata"))
     subprocess.run(["ip", "addr", "add", f"{HOST}/24", "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    (work / "shared").mkdir()
+    (work / "shared/file").write_text("of the host\n")
+    server = FileServer(work, work / "shared")
     with Sandbox(
         work, IMAGES / "vmlinuz", initrd=IMAGES / "initramfs", image=image, debug=True, cpus=2, vsock=(vsock, CID),
-        taps=[[tap]], machine=",hotplug=on", acpi=True, parameters=LAB_WORKAROUND.split()
+        shared=server.path, taps=[[tap]], machine=",hotplug=on", acpi=True, parameters=LAB_WORKAROUND.split()
     ) as sandbox:  # fmt: skip
         os.close(vsock)
         os.close(tap)
@@ -126,10 +131,14 @@ def test_a_guest_that_uses_it(work):
         assert guest.shell("cut -d ' ' -f 1-2 /proc/mounts | grep ' /$'").startswith("/dev/vda1 ")
         assert guest.shell("cat /sys/class/misc/hw_random/rng_current").startswith("virtio_rng")
 
+        guest.shell("mount -t tmpfs tmpfs /mnt; mkdir /mnt/volume /mnt/shared; mount -t virtiofs kataShared /mnt/shared")
+        assert guest.shell("cat /mnt/shared/file; echo of the guest >/mnt/shared/file") == "of the host\n"
+        assert (work / "shared/file").read_text() == "of the guest\n"
+
         # A volume with the agent's program on it.
         sandbox.hotplug("drive-1", disk, "b", read_only=True)
         guest.shell("until [ $(cat /sys/class/block/vdb/size) != 0 ]; do sleep 0.1; done")
-        guest.shell("mount -t tmpfs tmpfs /mnt; mkdir /mnt/volume; mount -t ext4 -o ro /dev/vdb /mnt/volume")
+        guest.shell("mount -t ext4 -o ro /dev/vdb /mnt/volume")
         guest.shell("cp /mnt/volume/vsock /mnt; export PATH=$PATH:/mnt; umount /mnt/volume")
         sandbox.unplug("drive-1")
         guest.shell("until [ $(cat /sys/class/block/vdb/size) = 0 ]; do sleep 0.1; done")
@@ -141,6 +150,7 @@ def test_a_guest_that_uses_it(work):
         assert "ERROR" not in sandbox.errors and "WARN" not in sandbox.errors, sandbox.errors
         sandbox.stop_vm()
     assert sandbox.status == -signal.SIGKILL
+    server.wait()
     # The kernel takes a killed process's ring, and the tap with it, apart in its own time.
     deadline = time.monotonic() + 20
     while name in os.listdir("/sys/class/net"):
