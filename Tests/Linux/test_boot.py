@@ -105,9 +105,9 @@ def test_as_many_devices_as_there_are_interrupt_lines(work):
         path.write_bytes(bytes(1 << 20))
         disks.append(path)
     options = ["-device", "virtio-balloon-device,id=balloon", "-device", "virtio-serial-device,id=bus"]
-    options += ["-object", "rng-random,id=source,filename=/dev/urandom"]
     for number in range(11):
-        options += ["-device", f"virtio-rng-device,rng=source,id=rng{number}"]
+        options += ["-object", f"rng-random,id=source{number},filename=/dev/urandom"]
+        options += ["-device", f"virtio-rng-device,rng=source{number},id=rng{number}"]
     with Guest(work, *options, disks=disks) as guest:
         drivers = guest.shell("ls -d /sys/bus/virtio/devices/virtio*/driver | wc -l")
         assert int(drivers) == 19, drivers
