@@ -37,6 +37,9 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     /// A descriptor of a tap whose interface is gone, or that never had one.
     package static let unattachedTap = Errno(rawValue: EBADFD)
     package static let badDescriptor = Errno(rawValue: EBADF)
+    package static let noProcess = Errno(rawValue: ESRCH)
+    /// Too many symbolic links, or one where there must be none.
+    package static let tooManyLinks = Errno(rawValue: ELOOP)
     package static let connectionRefused = Errno(rawValue: ECONNREFUSED)
 }
 

@@ -43,10 +43,10 @@ package enum Process {
         return SocketPair(first: FileDescriptor(owning: ends[0]), second: FileDescriptor(owning: ends[1]))
     }
 
-    /// Connects standard input, output and error with `/dev/null`.
-    package static func closeStandardStreams() throws(Errno) {
-        let null = try FileDescriptor.open("/dev/null", .readWrite)
-        for stream in 0...2 as ClosedRange<Int32> { _ = try checked { dup2(null.rawValue, stream) } }
+    /// Connects standard input, output and error with a file, such as `/dev/null`.
+    package static func replaceStandardStreams(by file: borrowing FileDescriptor) throws(Errno) {
+        let descriptor = file.rawValue
+        for stream in 0...2 as ClosedRange<Int32> { _ = try checked { dup2(descriptor, stream) } }
     }
 
     /// Makes all threads allocate from one heap; before there is a second thread.

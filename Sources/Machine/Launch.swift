@@ -21,9 +21,11 @@ private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
     Process.useOneHeap()
     // Before anything slow, and before there is a second thread: a process that forks keeps only one.
     var daemon: Daemon? = options.isDaemon ? try detach() : nil
+    // All paths but the jail's own are looked for in it.
+    let number = try enterJail(options)
     let listeners = try bind(options)
     try openLog(options)
-    let pidfile = try options.pidfile.map(writePidFile)
+    let pidfile = try options.pidfile.map { path throws(MachineError) in try writePidFile(path, number) }
     defer { _ = pidfile }
 
     let signals = try takeOverSignals()
@@ -51,6 +53,15 @@ private func detach() throws(MachineError) -> Daemon {
         return try Daemon.detach()
     } catch {
         throw MachineError("-daemonize", "\(error)")
+    }
+}
+
+/// Puts the process into what `-sandbox` describes; its number for those outside.
+private func enterJail(_ options: LaunchOptions) throws(MachineError) -> Int32 {
+    do {
+        return try options.jail.enter()
+    } catch {
+        throw MachineError("-sandbox", "\(error.key): \(error.problem)")
     }
 }
 
@@ -117,9 +128,9 @@ private func openLog(_ options: LaunchOptions) throws(MachineError) {
     }
 }
 
-private func writePidFile(_ path: String) throws(MachineError) -> PidFileBox {
+private func writePidFile(_ path: String, _ number: Int32) throws(MachineError) -> PidFileBox {
     do {
-        return PidFileBox(try PidFile(path))
+        return PidFileBox(try PidFile(path, number: number))
     } catch {
         throw MachineError(
             "-pidfile \(path)", error == .exists ? "the file exists; remove it if no machine uses it" : "\(error)")

@@ -50,7 +50,8 @@ final class MachineBuilder {
         devices = try DeviceOpener(options: options, chardevs: chardevs).open()
         let memory = try GuestMemory.make(options)
         let machine = try makeMachine(memory)
-        // No thread but this one is there yet.
+        // No thread but this one is there yet, and all is open that the machine begins with.
+        try limitReach(options.reach(hotPlug: places.hasSpare))
         let filters = options.usesSeccomp ? try makeFilters(options.needs(hotPlug: places.hasSpare)) : nil
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
@@ -172,6 +173,14 @@ final class MachineBuilder {
             throw MachineError("-smp", "cannot start the vCPUs' threads: \(error)")
         }
         return processors
+    }
+
+    private func limitReach(_ reach: Reach) throws(MachineError) {
+        do {
+            try reach.limit()
+        } catch {
+            throw MachineError("-sandbox", "\(error)")
+        }
     }
 
     private func makeFilters(_ needs: MachineNeeds) throws(MachineError) -> ThreadFilters {

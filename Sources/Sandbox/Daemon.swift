@@ -6,6 +6,8 @@ package import Host
 /// place when the status is 0.
 package struct Daemon: ~Copyable {
     private let report: FileDescriptor
+    // Opened at once: it may be out of reach later.
+    private let null: FileDescriptor
 
     /// Forks twice and leaves the session. Returns in the daemon only: the parent ends when the daemon reports, or
     /// has died.
@@ -19,7 +21,7 @@ package struct Daemon: ~Copyable {
         try Process.startSession()
         // A second child is no session leader and so can never get a controlling terminal.
         if try Process.fork() != 0 { Process.exitNow(0) }
-        return Daemon(report: try pipe.second.duplicate())
+        return Daemon(report: try pipe.second.duplicate(), null: try .open("/dev/null", .readWrite))
     }
 
     /// The daemon's report: 0 if it is ready, 1 if it has died before.
@@ -32,7 +34,7 @@ package struct Daemon: ~Copyable {
 
     /// Gives up the standard streams and lets the parent end with status 0.
     package consuming func ready() throws(Errno) {
-        try Process.closeStandardStreams()
+        try Process.replaceStandardStreams(by: null)
         try report.write([0])
     }
 }

@@ -88,7 +88,7 @@ package enum SyscallPolicy {
             + when(needs, have: .connections, allow(SYS_connect), allow(SYS_shutdown))
             // The image and the doorbells of a disk that is plugged in, and the address of a card.
             + when(
-                needs, have: .hotPlug, allow(SYS_openat, .without(argument: 2, bits: UInt32(O_CREAT | O_TRUNC))),
+                needs, have: .hotPlug, allow(SYS_openat, .without(argument: 2, bits: creation)),
                 allow(SYS_statx), allow(SYS_getrandom))
     }
 
@@ -146,6 +146,9 @@ package enum SyscallPolicy {
 
     /// A descriptor that a client hands over, or a file that is opened, becomes a device's.
     private static var adoption: [Int32] { [F_SETFD, F_GETFL, F_SETFL] }
+
+    /// How a file is opened that is made, or cut off; the last is what only `O_TMPFILE` has.
+    private static var creation: UInt32 { UInt32(O_CREAT | O_TRUNC) | 0o20_000_000 }
 
     private static var ownRequests: [UInt32] {
         [UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL)]

@@ -73,6 +73,7 @@ struct ForbiddenCall: CustomTestStringConvertible {
 
     static let everywhere = [
         ForbiddenCall(SYS_openat, -1, 0, Int(O_CREAT)), ForbiddenCall(SYS_read, -1), ForbiddenCall(SYS_socket, 2, 1, 0),
+        ForbiddenCall(SYS_openat, -1, 0, 0o20_200_000), ForbiddenCall(SYS_mkdirat, -1),
         ForbiddenCall(SYS_bind, -1), ForbiddenCall(SYS_execve, 0), ForbiddenCall(SYS_clone3, 0),
         ForbiddenCall(SYS_clone, -1), ForbiddenCall(SYS_ptrace, 0), ForbiddenCall(SYS_prctl, 0),
         ForbiddenCall(SYS_seccomp, 9),

@@ -15,12 +15,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/landlock.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <linux/vhost.h>
 #include <net/if.h>
@@ -53,6 +56,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confinement_shims.h"
 #include "kvm_shims.h"
 #include "memory_shims.h"
 #include "message_shims.h"

@@ -100,6 +100,13 @@ extension OptionDescription {
         examples: ["/run/vm.pid"])
     static let disableSeccomp = OptionDescription(
         "disable-seccomp", .flag, .process, "don't filter system calls")
+    static let sandbox = OptionDescription(
+        "sandbox", .value("on|off[,KEY=VALUE]..."), .process, "give up privileges and paths, or go into a jail",
+        keys: SandboxSpec.keys,
+        examples: [
+            "on,landlock-paths=/srv/images",
+            "on,chroot=/srv/vm1,uid=1000,gid=1000,newpid=on,netns=/run/netns/vm1,cgroup=/sys/fs/cgroup/vm1",
+        ])
     static let help = OptionDescription("h", alias: "help", .flag, .process, "print this and exit")
     static let version = OptionDescription("V", alias: "version", .flag, .process, "print the version and exit")
 
@@ -107,12 +114,13 @@ extension OptionDescription {
     static let all: [OptionDescription] =
         [
             name, uuid, machine, accel, smp, cpu, freeze, memory, memPath, memPrealloc, kernel, append, initrd, drive,
-            netdev, serial, chardev, device, object, qmp, mon, log, daemonize, pidfile, disableSeccomp, help, version,
+            netdev, serial, chardev, device, object, qmp, mon, log, daemonize, pidfile, disableSeccomp,
+            sandbox, help, version,
         ] + ignored + later
 
     /// What StratoVirt takes without effect, for libvirt's sake.
     private static let ignored = [
-        "overcommit", "no-user-config", "nodefaults", "sandbox", "msg", "rtc", "boot", "nographic", "realtime", "usb",
+        "overcommit", "no-user-config", "nodefaults", "msg", "rtc", "boot", "nographic", "realtime", "usb",
         "display",
     ].map { OptionDescription($0, .values("..."), .other, "no effect", standing: .ignored) }
 

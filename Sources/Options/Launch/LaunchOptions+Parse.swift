@@ -47,6 +47,7 @@ extension LaunchOptions {
         pidfile = try arguments.read(.pidfile, as: .path)
         log = try arguments.read(.log, as: .path).map { .file(path: $0) } ?? .standardError
         usesSeccomp = !arguments.has(.disableSeccomp)
+        sandbox = try arguments.read(.sandbox, SandboxSpec.parse) ?? .standard
         qmp = try arguments.read(.qmp, QMPSpec.parse)
         monitor = try arguments.read(.mon, MonitorSpec.parse)
         guard let kernel else {

@@ -51,6 +51,7 @@ package struct LaunchOptions: Equatable, Sendable {
     package let pidfile: String?
     /// Whether system calls are filtered.
     package let usesSeccomp: Bool
+    package let sandbox: SandboxSpec
 }
 
 extension LaunchOptions {
