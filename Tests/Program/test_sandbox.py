@@ -286,7 +286,8 @@ def test_a_control_group(work):
     try:
         with Jailed([*options, "-sandbox", f"on,cgroup={group},newpid=on"], work / "q") as jailed:
             members = {int(line) for line in (group / "cgroup.procs").read_text().split()}
-            assert members == {jailed.process.pid, child_of(jailed.process.pid)}
+            # Some kernels put a thread of KVM's there too.
+            assert members >= {jailed.process.pid, child_of(jailed.process.pid)}
             jailed.qmp.execute("quit")
             jailed.process.wait(PATIENCE)
     finally:
