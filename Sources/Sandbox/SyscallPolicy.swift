@@ -79,7 +79,7 @@ package enum SyscallPolicy {
             allow(SYS_unlink),
             // The C library asks for a terminal's mode when it sets one. Going on after a pause: each guest clock is
             // told.
-            allow(SYS_ioctl, requests(ownRequests + deviceChanges(needs) + (needs.contains(.hotPlug) ? plugging : []))),
+            allow(SYS_ioctl, requests(mainRequests(needs) + deviceChanges(needs))),
             allow(SYS_exit_group),
         ]
             // A guest's connection to a program of the host, and the end of one of its directions. The kernel tells a
@@ -150,8 +150,11 @@ package enum SyscallPolicy {
     /// How a file is opened that is made, or cut off; the last is what only `O_TMPFILE` has.
     private static var creation: UInt32 { UInt32(O_CREAT | O_TRUNC) | 0o20_000_000 }
 
-    private static var ownRequests: [UInt32] {
+    /// Sockets that the kernel serves live on the main thread.
+    private static func mainRequests(_ needs: MachineNeeds) -> [UInt32] {
         [UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL)]
+            + (needs.contains(.vhost) ? [UInt32(truncatingIfNeeded: HOST_VHOST_VSOCK_SET_RUNNING)] : [])
+            + (needs.contains(.hotPlug) ? plugging : [])
     }
 
     /// A driver chooses which frames of a tap it takes, and how many of its queues; it starts and stops the kernel's
@@ -161,7 +164,7 @@ package enum SyscallPolicy {
         let vhost = [
             HOST_VHOST_SET_FEATURES, HOST_VHOST_SET_MEM_TABLE, HOST_VHOST_SET_VRING_NUM, HOST_VHOST_SET_VRING_ADDR,
             HOST_VHOST_SET_VRING_BASE, HOST_VHOST_GET_VRING_BASE, HOST_VHOST_SET_VRING_KICK, HOST_VHOST_SET_VRING_CALL,
-            HOST_VHOST_SET_VRING_ERR, HOST_VHOST_NET_SET_BACKEND, HOST_VHOST_VSOCK_SET_RUNNING,
+            HOST_VHOST_SET_VRING_ERR, HOST_VHOST_NET_SET_BACKEND,
         ]
         return ((needs.contains(.taps) ? taps : []) + (needs.contains(.vhost) ? vhost : [])).map {
             UInt32(truncatingIfNeeded: $0)
