@@ -1,6 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// The fuzzers' program is linked with libFuzzer, which only `swift build --sanitize fuzzer` does (see hack/fuzz).
+let buildsFuzzer = Context.environment["APUS_FUZZ"] != nil
+
 /// One set of rules for every Swift target: Swift 6, strict memory safety, and no warning left standing.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -60,8 +63,17 @@ let package = Package(
         // What the tests share: the in-process driver and its helpers.
         .target(
             name: "TestSupport",
-            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Platform", "Virtio"],
+            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Platform", "Virtio", "Options", "Control"],
             path: "Tests/TestSupport", swiftSettings: settings),
+
+        // What is fuzzed, and how: a fuzzer runs it, and tests replay what was found.
+        .target(
+            name: "Fuzz",
+            dependencies: [
+                "ApusClient", "Host", "EventLoop", "Memory", "Boot", "Platform", "Backends", "Virtio", "Options",
+                "Control", "TestSupport",
+            ],
+            path: "Tests/Fuzz", exclude: ["Corpora", "Dictionaries"], swiftSettings: settings),
 
         // One load per executable, which a script in hack/bench runs beside somebody else's.
         .executableTarget(
@@ -87,9 +99,16 @@ let package = Package(
         tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport"]),
         tests("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"]),
         tests("Options", ["Host", "Options"]),
-        tests("Control", ["Host", "EventLoop", "Options", "Control"]),
+        tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport"]),
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests("Machine", ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport"]),
+        tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),
     ]
+        + (buildsFuzzer
+            ? [
+                .executableTarget(
+                    name: "FuzzRunner", dependencies: ["Host", "Fuzz"], path: "Tests/FuzzRunner",
+                    swiftSettings: settings)
+            ] : [])
 )

@@ -3,6 +3,7 @@ import EventLoop
 import Glibc
 import Host
 import Options
+import TestSupport
 import Testing
 
 @testable import Control

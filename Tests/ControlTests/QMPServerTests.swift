@@ -1,6 +1,7 @@
 import EventLoop
 import Host
 import Options
+import TestSupport
 import Testing
 
 @testable import Control

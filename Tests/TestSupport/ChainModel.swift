@@ -1,24 +1,31 @@
 import Host
-import Memory
+package import Memory
 
 /// What a chain must come to, worked out from the specification in the plainest way: a second opinion on the walk.
-struct ChainModel {
-    struct Entry {
-        var address: UInt64
-        var length: UInt32
-        var flags: UInt16
-        var next: UInt16
+package struct ChainModel {
+    package struct Entry {
+        package var address: UInt64
+        package var length: UInt32
+        package var flags: UInt16
+        package var next: UInt16
 
-        var isWritable: Bool { flags & 2 != 0 }
+        package init(address: UInt64, length: UInt32, flags: UInt16, next: UInt16) {
+            self.address = address
+            self.length = length
+            self.flags = flags
+            self.next = next
+        }
+
+        package var isWritable: Bool { flags & 2 != 0 }
     }
 
     /// The buffers in order, without those that have no bytes; nil if the chain is not sound.
-    let buffers: [Entry]?
+    package let buffers: [Entry]?
 
     /// - Parameters:
     ///   - table: the queue's descriptors.
     ///   - memory: where indirect tables are found.
-    init(head: UInt16, table: [Entry], memory: GuestMemory, allowsIndirect: Bool) {
+    package init(head: UInt16, table: [Entry], memory: GuestMemory, allowsIndirect: Bool) {
         guard let order = Self.follow(head, table, memory, allowsIndirect) else {
             buffers = nil
             return
@@ -33,7 +40,7 @@ struct ChainModel {
     }
 
     /// How many bytes there are to read, or to write.
-    func byteCount(isWritable: Bool) -> Int {
+    package func byteCount(isWritable: Bool) -> Int {
         (buffers ?? []).filter { $0.isWritable == isWritable }.reduce(0) { $0 + Int($1.length) }
     }
 

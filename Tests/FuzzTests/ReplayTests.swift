@@ -1,0 +1,40 @@
+import Foundation
+import Fuzz
+import Host
+import TestSupport
+import Testing
+
+/// What fuzzers have found once, and some thousands of inputs that are always the same.
+@Suite struct ReplayTests {
+    static let subjects = FuzzSubjects.all.map(\.key)
+
+    private static let corpora = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Fuzz/Corpora")
+
+    @Test(arguments: subjects) func corpus(of name: String) throws {
+        Log.setLevel(.error)
+        let folder = Self.corpora.appending(path: name)
+        let subject = try #require(FuzzSubjects.type(named: name)).init()
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
+            var input = FuzzInput([UInt8](try Data(contentsOf: file)))
+            #expect(throws: Never.self, "\(file.lastPathComponent)") { try subject.fuzz(&input) }
+        }
+    }
+
+    @Test(arguments: subjects) func inputsOfChance(for name: String) throws {
+        Log.setLevel(.error)
+        let subject = try #require(FuzzSubjects.type(named: name)).init()
+        var random = RandomBytes(seed: 5)
+        let deadline = Clock.monotonic + 400_000_000
+        for number in 0..<3000 where Clock.monotonic < deadline {
+            var input = FuzzInput(random.bytes(random.below(400)))
+            #expect(throws: Never.self, "input \(number)") { try subject.fuzz(&input) }
+        }
+    }
+
+    /// A folder that no subject has would be replayed by nobody.
+    @Test func eachCorpusHasItsSubject() throws {
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Self.corpora.path)
+        #expect(Set(folders) == Set(Self.subjects))
+    }
+}
