@@ -13,8 +13,8 @@ final class VsockFuzz: FuzzSubject {
     private let listener: FileDescriptor
     private let listenerPath: String
     private var programs: [Peer] = []
-    /// Ports of the host that the guest has seen.
-    private var hostPorts: [UInt32] = []
+    /// Connections by their ports on the host and in the guest, as far as the guest has seen them.
+    private var connections: [(UInt32, UInt32)] = []
 
     private static let port: UInt32 = 9
 
@@ -37,7 +37,7 @@ final class VsockFuzz: FuzzSubject {
 
     func fuzz(_ input: inout FuzzInput) throws {
         programs = []
-        hostPorts = [Self.port]
+        connections = [(Self.port, 60)]
         try stage.begin(&input)
         try stage.run(&input, compose: compose, event: event)
         try expect(device.connectionCount <= 16, "\(device.connectionCount) connections")
@@ -70,7 +70,9 @@ final class VsockFuzz: FuzzSubject {
         }
         accept()
         try stage.turn(3)
-        learnPorts()
+        connections = [(Self.port, 60)] + Array(zip(stage.written(to: 0, at: 16), stage.written(to: 0, at: 20)))
+        if input.oneIn(8) { return try flood(&input) }
+        if input.oneIn(64) { device.resetTransport() }
         guard !programs.isEmpty else { return }
         let program = programs[input.below(programs.count)]
         switch input.below(8) {
@@ -82,9 +84,18 @@ final class VsockFuzz: FuzzSubject {
         }
     }
 
-    /// The host's ports of connections that the device has told the guest of: where data lies that it has received.
-    private func learnPorts() {
-        hostPorts = Array(([Self.port] + stage.written(to: 0, at: 16)).suffix(8))
+    /// More data than a socket holds.
+    private func flood(_ input: inout FuzzInput) throws {
+        let (hostPort, guestPort) = connections[input.below(connections.count)]
+        let data = [UInt8](repeating: 8, count: input.pick([60_000, 40_000, 64 << 10]))
+        let packet = GuestPacket(GuestPacket.Operation.data, guestPort, hostPort, data)
+        for _ in 0..<1 + input.below(6) {
+            var noInput = FuzzInput([])
+            try stage.offer(DeviceRequest(readable: packet.header + data), on: 1, &noInput)
+            stage.kick(1)
+            try stage.turn(2)
+            try stage.collect(1)
+        }
     }
 
     private func compose(_ queue: Int, _ input: inout FuzzInput) -> DeviceRequest {
@@ -100,8 +111,9 @@ final class VsockFuzz: FuzzSubject {
         let data = [UInt8](repeating: 7, count: input.pick([0, 1, 100, 4096, 60_000]))
         let operation: UInt16 = input.oneIn(16) ? input.integer() : input.pick([1, 2, 5, 5, 3, 4, 6, 7, 0, 8])
         let hasData = operation == GuestPacket.Operation.data || input.oneIn(16)
-        var packet = GuestPacket(
-            operation, input.pick([52, 53, 60, 61]), hostPorts[input.below(hostPorts.count)], hasData ? data : [])
+        let (hostPort, guestPort) = connections[input.below(connections.count)]
+        var packet = GuestPacket(operation, guestPort, hostPort, hasData ? data : [])
+        if input.oneIn(8) { packet.sourcePort = input.pick([52, 53, 60, 61]) }
         if input.oneIn(16) { packet.sourceCID = input.integer() }
         if input.oneIn(16) { packet.destinationCID = input.integer() }
         if input.oneIn(16) { packet.type = input.integer() }
