@@ -44,7 +44,8 @@ package final class Peer {
             let piece = Array(rest.prefix(1024))
             guard let number = file?.rawValue else { break }
             // The other side may be gone, which must not end the process.
-            let count = unsafe send(number, piece, piece.count, Int32(MSG_NOSIGNAL))
+            var count = unsafe send(number, piece, piece.count, Int32(MSG_NOSIGNAL))
+            if count < 0, errno == ENOTSOCK { count = unsafe Glibc.write(number, piece, piece.count) }
             guard count > 0 else { break }
             rest = rest.dropFirst(count)
         }
