@@ -92,8 +92,9 @@ def stream_both_ways(guest, port):
     assert server.digest() == (len(data), hashlib.sha256(data).hexdigest()), "what the guest sent has changed"
     data = os.urandom(8 << 20)
     server = Server(port + 1, data)
-    told = guest.shell(f"nc {HOST} {port + 1} </dev/null | sha256sum", timeout=300)
-    assert told.split()[0] == hashlib.sha256(data).hexdigest(), "what the guest received has changed"
+    told = guest.shell(f"nc {HOST} {port + 1} </dev/null >/tmp/got && sha256sum </tmp/got && wc -c </tmp/got", timeout=300)
+    assert told.split()[::2] == [hashlib.sha256(data).hexdigest(), str(len(data))], f"the guest received {told}"
+    guest.shell("rm /tmp/got")
     server.digest()
 
 
