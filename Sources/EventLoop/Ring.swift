@@ -11,7 +11,18 @@ struct Ring: ~Copyable {
 
     /// Sets up a ring with room for `entries` submissions at once. It belongs to the calling thread.
     init(entries: UInt32, letsThrough operations: OperationSet) throws(Errno) {
-        unsafe ring = .allocate(capacity: 1)
+        unsafe ring = try Self.make(entries: entries, letsThrough: operations)
+    }
+
+    deinit {
+        unsafe Self.free(ring)
+    }
+
+    /// Makes what the ring owns; on its own, since an initializer that throws late has `deinit` run as well.
+    private static func make(
+        entries: UInt32, letsThrough operations: OperationSet
+    ) throws(Errno) -> UnsafeMutablePointer<io_uring> {
+        let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
         unsafe ring.initialize(to: io_uring())
         var parameters = io_uring_params()
         parameters.flags =
@@ -25,28 +36,30 @@ struct Ring: ~Copyable {
             throw Errno(rawValue: -failure)
         }
         do {
-            try prepare(for: operations)
+            try unsafe prepare(ring, for: operations)
         } catch {
-            unsafe io_uring_queue_exit(ring)
-            unsafe ring.deallocate()
+            unsafe free(ring)
             throw error
         }
+        return unsafe ring
     }
 
-    deinit {
+    @unsafe
+    private static func free(_ ring: UnsafeMutablePointer<io_uring>) {
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
     }
 
     /// Registers files and limits, then the restrictions, and only then lets the ring run.
-    private func prepare(for operations: OperationSet) throws(Errno) {
+    @unsafe
+    private static func prepare(_ ring: UnsafeMutablePointer<io_uring>, for operations: OperationSet) throws(Errno) {
         var files = io_uring_rsrc_register()
-        files.nr = Self.registeredFiles
+        files.nr = registeredFiles
         files.flags = HOST_IORING_RSRC_REGISTER_SPARSE
-        try unsafe register(IORING_REGISTER_FILES2, &files, UInt32(MemoryLayout<io_uring_rsrc_register>.size))
+        try unsafe register(ring, IORING_REGISTER_FILES2, &files, UInt32(MemoryLayout<io_uring_rsrc_register>.size))
         // Workers for what the kernel can only do blocking: of files, and of everything else.
         var workers: [UInt32] = [16, 4]
-        try unsafe register(IORING_REGISTER_IOWQ_MAX_WORKERS, &workers, 2)
+        try unsafe register(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, &workers, 2)
 
         var rules = operations.opcodes.map { opcode in
             var rule = io_uring_restriction()
@@ -62,12 +75,14 @@ struct Ring: ~Copyable {
         update.opcode = UInt16(IORING_RESTRICTION_REGISTER_OP)
         update.register_op = UInt8(IORING_REGISTER_FILES_UPDATE)
         rules.append(update)
-        try unsafe register(IORING_REGISTER_RESTRICTIONS, &rules, UInt32(rules.count))
-        try unsafe register(IORING_REGISTER_ENABLE_RINGS, nil, 0)
+        try unsafe register(ring, IORING_REGISTER_RESTRICTIONS, &rules, UInt32(rules.count))
+        try unsafe register(ring, IORING_REGISTER_ENABLE_RINGS, nil, 0)
     }
 
     @unsafe
-    private func register(_ opcode: Int, _ argument: UnsafeRawPointer?, _ count: UInt32) throws(Errno) {
+    private static func register(
+        _ ring: UnsafeMutablePointer<io_uring>, _ opcode: Int, _ argument: UnsafeRawPointer?, _ count: UInt32
+    ) throws(Errno) {
         let result = unsafe host_uring_register(ring.pointee.ring_fd, UInt32(opcode), argument, count)
         if result < 0 { throw Errno(rawValue: -result) }
     }
@@ -79,7 +94,7 @@ struct Ring: ~Copyable {
             var update = io_uring_files_update()
             update.offset = index
             update.fds = UInt64(UInt(bitPattern: pointer))
-            try unsafe register(IORING_REGISTER_FILES_UPDATE, &update, 1)
+            try unsafe Self.register(ring, IORING_REGISTER_FILES_UPDATE, &update, 1)
         }
     }
 

@@ -25,6 +25,12 @@ package enum Signals {
             owning: try checked { unsafe signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK)) })
     }
 
+    /// Ends the process with `status`, and not by the signal, when guest memory turns out to be missing: its file was cut
+    /// off, or there are no huge pages left. One line on `log` says so.
+    package static func reportMissingMemory(log: Int32, status: Int32) throws(Errno) {
+        _ = try checked { host_handle_memory_faults(log, status) }
+    }
+
     /// Lets `kick` through to the calling thread, whatever the thread that started it had blocked.
     package static func admitKick() {
         var set = sigset_t()

@@ -20,8 +20,13 @@ package enum Socket {
                 }
             }
         }
-        _ = try checked { unsafe chmod(path, 0o600) }
-        _ = try checked { Glibc.listen(descriptor, backlog) }
+        do throws(Errno) {
+            _ = try checked { unsafe chmod(path, 0o600) }
+            _ = try checked { Glibc.listen(descriptor, backlog) }
+        } catch {
+            unsafe unlink(path)
+            throw error
+        }
         return socket
     }
 

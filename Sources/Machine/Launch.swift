@@ -84,6 +84,7 @@ private func install(_ filters: ThreadFilters?) throws(MachineError) {
 
 private func takeOverSignals() throws(MachineError) -> FileDescriptor {
     do {
+        try Signals.reportMissingMemory(log: Log.descriptor, status: EndCause.lostStatus)
         return try Signals.takeOver()
     } catch {
         throw MachineError("signals", "\(error)")

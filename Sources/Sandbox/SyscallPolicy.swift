@@ -86,10 +86,11 @@ package enum SyscallPolicy {
             // tap's MTU by any socket.
             + when(needs, have: [.connections, .hotPlug], AllowedCall(SYS_socket, unixStream))
             + when(needs, have: .connections, allow(SYS_connect), allow(SYS_shutdown))
-            // The image and the doorbells of a disk that is plugged in, and the address of a card.
+            // The image and the doorbells of a disk that is plugged in, and the address of a card. How direct transfers
+            // must be aligned is found out by reading where the file system does not tell.
             + when(
                 needs, have: .hotPlug, allow(SYS_openat, .without(argument: 2, bits: creation)),
-                allow(SYS_statx), allow(SYS_getrandom))
+                allow(SYS_statx), allow(SYS_pread64), allow(SYS_getrandom))
     }
 
     // MARK: What several roles have

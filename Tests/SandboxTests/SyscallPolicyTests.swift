@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (MachineNeeds.hotPlug, [SYS_openat, SYS_statx, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
+        (MachineNeeds.hotPlug, [SYS_openat, SYS_statx, SYS_pread64, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
         (.connections, [SYS_connect, SYS_shutdown]),
     ])
     func whatAMachineDoesNotNeedIsForbidden(_ need: MachineNeeds, _ calls: [Int32]) {

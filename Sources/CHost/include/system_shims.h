@@ -50,4 +50,7 @@ static const unsigned long HOST_BLKSSZGET = BLKSSZGET;
 static const unsigned long HOST_BLKPBSZGET = BLKPBSZGET;
 static const unsigned long HOST_TIOCGPTN = TIOCGPTN;
 
+/// From now on memory that is mapped but cannot be had (`SIGBUS`) ends the process with `status`, after one line on `log`.
+int host_handle_memory_faults(int log, int status);
+
 #endif

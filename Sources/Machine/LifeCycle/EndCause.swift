@@ -17,9 +17,12 @@ enum EndCause: Equatable {
     /// A vCPU cannot go on.
     case processorFailure(String)
 
+    /// The exit status of a process whose machine was lost.
+    static let lostStatus: Int32 = 2
+
     /// The process's exit status.
     var status: Int32 {
-        if case .processorFailure = self { 2 } else { 0 }
+        if case .processorFailure = self { Self.lostStatus } else { 0 }
     }
 
     /// Whether the guest brought it about.

@@ -94,7 +94,7 @@ void device_cases(struct device *d);
 void race_cases(struct device *d);
 extern int hypercalls_end;
 void machine_cases(void);
-void flood(void);
+void flood(int writes);
 
 /* entry.S */
 int attempt(void (*function)(u64), u64 argument);

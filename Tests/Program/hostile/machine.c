@@ -196,9 +196,9 @@ void machine_cases(void) {
 
 /* MARK: While the host plugs */
 
-/* Reads without number from every disk there is, wherever one comes or goes, and says how far it has come. */
-void flood(void) {
-    static u8 running[SLOTS];
+/* Reads or writes without number on every disk there is, wherever one comes or goes, and shows that it lives. */
+void flood(int writes) {
+    static u8 running[SLOTS], headers[SLOTS][SIZE][16];
     for (u32 round = 0;; round++) {
         for (int index = 0; index < device_count; index++) {
             struct device *d = &devices[index];
@@ -208,11 +208,13 @@ void flood(void) {
                 running[index] = begin(d, 0);
                 continue;
             }
-            memset(d->data, 0, 16);
             for (u16 head = 0; head + 2 < SIZE; head += 3) {
                 if ((u16)(ring->available.index - *(volatile u16 *)&ring->used.index) > 8) break;
-                describe(ring, head, (u64)d->data, 16, NEXT, head + 1);
-                describe(ring, head + 1, SCRATCH + head * 4096, 4096, NEXT | WRITE, head + 2);
+                u8 *header = headers[index][head];
+                header[0] = writes;
+                *(u64 *)(header + 8) = (round * 21 + head / 3) % 2048 * 8;
+                describe(ring, head, (u64)header, 16, NEXT, head + 1);
+                describe(ring, head + 1, SCRATCH + head * 4096, 4096, writes ? NEXT : NEXT | WRITE, head + 2);
                 describe(ring, head + 2, (u64)d->data + 1024, 1, WRITE, 0);
                 offer(ring, head);
             }

@@ -28,7 +28,7 @@ void main(u8 *zero_page) {
         put("FAIL: no devices that work\n");
         end_machine();
     }
-    if (is_told(zero_page, 'f')) flood();
+    if (is_told(zero_page, 'f')) flood(is_told(zero_page, 'w'));
     hypercalls_end = is_told(zero_page, 'h');
     for (int index = 0; index < device_count; index++) {
         struct device *d = &devices[index];
