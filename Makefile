@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 
-.PHONY: help run demo build test test-sanitize fuzz lint bench install clean
+.PHONY: help run demo build test test-sanitize fuzz soak lint bench install clean
 
 help:
 	@echo 'make run       boot Linux on a MicroVm, to a shell here'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test      run every test'
 	@echo 'make test-sanitize  run the unit tests under the sanitizers of addresses and threads'
 	@echo 'make fuzz      feed what reads untrusted input with libFuzzer, SECONDS=$(SECONDS) for each subject'
+	@echo 'make soak      run the tests that take long'
 	@echo 'make lint      check the sources'
 	@echo 'make bench     measure start, memory, boot and disk'
 	@echo 'make install   put the binary in PREFIX/bin (PREFIX=$(PREFIX), DESTDIR=$(DESTDIR))'
@@ -34,6 +35,9 @@ test-sanitize:
 
 fuzz:
 	@hack/fuzz -s $(SECONDS)
+
+soak:
+	@hack/soak
 
 lint:
 	@hack/lint

@@ -310,7 +310,7 @@ def test_a_tap_that_vanishes(work):
 
 
 def test_memory_that_is_cut_off(work):
-    """The file behind guest memory: the machine is lost, which the log and the status say."""
+    """The file behind guest memory: whoever meets it first, the guest or the monitor, the machine ends with a word."""
     for size in 0, 16 << 20:
         folder = work / str(size)
         folder.mkdir()
@@ -318,5 +318,7 @@ def test_memory_that_is_cut_off(work):
             memory.truncate(128 << 20)
             with busy(folder, "f", "-mem-path", f"{folder}/memory", machine="microvm,mem-share=on") as monitor:
                 os.truncate(folder / "memory", size)
-                assert monitor.wait() == 2, monitor.errors
-                assert re.search("ERROR (memory|machine): .*lost", monitor.errors), monitor.errors
+                status = monitor.wait()
+                # A guest whose code has gone may see that as faults of its own.
+                wanted = {2: "ERROR (memory|machine): .*lost", 0: "the guest ended in a triple fault"}
+                assert status in wanted and re.search(wanted[status], monitor.errors), (status, monitor.errors)

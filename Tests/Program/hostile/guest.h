@@ -95,6 +95,8 @@ void race_cases(struct device *d);
 extern int hypercalls_end;
 void machine_cases(void);
 void flood(int writes);
+void reset_forever(void);
+void accept_forever(void);
 
 /* entry.S */
 int attempt(void (*function)(u64), u64 argument);

@@ -29,6 +29,8 @@ void main(u8 *zero_page) {
         end_machine();
     }
     if (is_told(zero_page, 'f')) flood(is_told(zero_page, 'w'));
+    if (is_told(zero_page, 'r')) reset_forever();
+    if (is_told(zero_page, 'c')) accept_forever();
     hypercalls_end = is_told(zero_page, 'h');
     for (int index = 0; index < device_count; index++) {
         struct device *d = &devices[index];
