@@ -59,7 +59,11 @@ class Soak:
             done += once()
             if first is None and done >= count // 10:
                 first = State(pid)
-        return done, first, State(pid)
+        # What was ended last may take a moment to go.
+        deadline = time.monotonic() + 10
+        while (last := State(pid)).grew(first) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return done, first, last
 
     def resets(self):
         work = self.place("resets")
