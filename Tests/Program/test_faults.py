@@ -27,7 +27,8 @@ PATIENCE = 20
 
 # What a call fails with here: what the kernel would say when it is short of something, or the file behind is broken.
 FAILURES = {
-    "accept4": "EMFILE", "bind": "EACCES", "chmod": "EPERM", "clone3": "EAGAIN", "connect": "ECONNREFUSED",
+    "accept4": "EMFILE", "access": "EACCES", "bind": "EACCES", "capget": "EPERM", "capset": "EPERM", "chmod": "EPERM",
+    "clone3": "EAGAIN", "connect": "ECONNREFUSED",
     "dup": "EMFILE", "dup3": "EMFILE", "epoll_create1": "EMFILE", "eventfd2": "EMFILE", "fallocate": "ENOSPC",
     "fchmod": "EPERM", "fcntl": "ENOMEM", "flock": "ENOLCK", "fstat": "EIO", "fstatfs": "EIO", "ftruncate": "ENOSPC",
     "getrandom": "ENOSYS", "getsockopt": "ENOMEM", "io_uring_register": "ENOMEM", "io_uring_setup": "ENOMEM",
@@ -64,9 +65,9 @@ def command(work, name, *options, filters=False):
     return [APUS, "-machine", "microvm,hotplug=on", *Tiny.files(work, IDLE), *files, *devices, *options]
 
 
-def use(work, name, pid):
+def use(work, name, pid, patience=0.05):
     """Does what clients do; what fails is told to them and must be undone. How many descriptors are open too many."""
-    qmp = QMP(f"{work}/{name}-qmp", timeout=0.05)
+    qmp = QMP(f"{work}/{name}-qmp", timeout=patience)
     one, two = image(work, f"{name}.one"), image(work, f"{name}.two")
 
     def attempt(command, arguments=None):
@@ -166,7 +167,8 @@ def record(work, filters):
     trace = ["-f", "-qq", "-o", f"{work}/calls"]
     words = ["strace", *trace, *command(work, "r", filters=filters)]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=work)
-    use(work, "r", lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    use(work, "r", lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0],
+        PATIENCE)
     assert process.wait(PATIENCE) == 0
     calls = defaultdict(Counter)
     for thread, call in re.findall(r"^(\d+) +(\w+)\(", Path(f"{work}/calls").read_text(), re.MULTILINE):
