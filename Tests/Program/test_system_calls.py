@@ -7,6 +7,7 @@ import pty
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 
 from driver import READABLE, WRITABLE, Device, Script
@@ -213,6 +214,11 @@ def plugging(work, under):
         qmp = tiny.qmp
         add_disk(qmp, "a", disk)
         add_disk(qmp, "b", other, iothread="io0")
+        # A file system that does not tell how direct transfers must be aligned.
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+            add_disk(qmp, "d", image(place, "memory"))
+        qmp.execute("device_del", {"id": "d"})
+        qmp.wait_event("DEVICE_DELETED")
         qmp.execute("netdev_add", {"id": "net0", "ifname": tap, "vhost": HAS_VHOST})
         qmp.execute("device_add", {"id": "card", "driver": "virtio-net-mmio", "netdev": "net0"})
         hand_over(qmp, open_tap(tap + "h"), "tap0")
