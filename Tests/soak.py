@@ -26,7 +26,9 @@ class State:
 
     def __init__(self, pid):
         self.descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        self.threads = len(os.listdir(f"/proc/{pid}/task"))
+        # Not the workers of a ring, which the kernel keeps for a while, within bounds.
+        tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+        self.threads = sum(not name.startswith("iou-") for name in tasks)
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         self.memory = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
