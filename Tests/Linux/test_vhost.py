@@ -9,6 +9,7 @@ import time
 import vsock_cases
 from guest import IMAGES, Guest, initramfs_with
 from harness import Skip, limit
+from test_network import TOOLS
 
 from monitor import Monitor
 
@@ -117,6 +118,22 @@ def transfer(guest, meanwhile):
     guest.shell("rm /tmp/data /tmp/sum")
 
 
+def streams_with_offloads(guest):
+    """TCP both ways with segmentation by the card, and without it, and without checksums either."""
+    guest.shell(TOOLS)
+    server = subprocess.Popen(["iperf3", "-s", "-B", HOST], stdout=subprocess.DEVNULL)
+    try:
+        for words in ("tso on", "tso off", "tx off rx off"):
+            guest.shell(f"ethtool -K eth0 {words}")
+            for way in ("", "-R"):
+                told = guest.shell(f"iperf3 -c {HOST} -n 2M {way} 2>&1", timeout=300)
+                assert "iperf Done" in told, told
+        guest.shell("ethtool -K eth0 tx on rx on tso on")
+    finally:
+        server.kill()
+        server.wait()
+
+
 def ping(guest, size=56):
     guest.shell(f"ping -c 2 -W 5 -s {size} {HOST} >/dev/null")
 
@@ -139,13 +156,15 @@ def test_network(work):
             told = refusal(work, "-netdev", f"{wrong},queues=2", *device, pass_fds=[number])
             assert "as many descriptors" in told, told
         device = "virtio-net-device,netdev=net0,id=nic0,mq=on,mac=52:54:00:12:34:77"
-        with Guest(work, "-netdev", card, "-device", device, cpus=2) as guest:
+        tools = f"file={IMAGES / 'tools.ext4'},readonly=on"
+        with Guest(work, "-netdev", card, "-device", device, cpus=2, disks=[tools]) as guest:
             up = f"ifconfig eth0 {GUEST} up"
             guest.shell(up)
             assert kernel_threads(guest.process) == 2
             assert guest.shell("ls -d /sys/class/net/eth0/queues/rx-* | wc -l").strip() == "2"
             for size in (0, 56, 1472, 20000):
                 ping(guest, size)
+            streams_with_offloads(guest)
             pauses = 0
 
             def pause():
