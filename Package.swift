@@ -94,7 +94,7 @@ let package = Package(
         tests("EventLoop", ["Host", "EventLoop"]),
         tests("Memory", ["Host", "Memory"]),
         tests("Hypervisor", ["Host", "EventLoop", "Memory", "Hypervisor"]),
-        tests("Boot", ["Host", "Memory", "Boot"]),
+        tests("Boot", ["Host", "Memory", "Boot", "TestSupport"]),
         tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport"]),
         tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport"]),
         tests("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"]),

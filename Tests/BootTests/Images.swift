@@ -1,5 +1,6 @@
 import Host
 import Memory
+import TestSupport
 
 @testable import Boot
 
@@ -54,29 +55,17 @@ struct Image {
 
     /// An ELF file; segment `n`'s contents are at 0x1000 * (n + 1), its header at 64 + 56 * n.
     static func elf(entry: UInt64, _ segments: [Segment]) -> Image {
-        var image = Image(bytes: [UInt8](repeating: 0, count: 0x1000))
-        image.bytes.replaceSubrange(0..<7, with: [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
-        image.set(16, UInt16(2))
-        image.set(18, UInt16(62))
-        image.set(20, UInt32(1))
-        image.set(24, entry)
-        image.set(32, UInt64(64))
-        image.set(52, UInt16(64))
-        image.set(54, UInt16(56))
-        image.set(56, UInt16(segments.count))
-        for (index, segment) in segments.enumerated() {
-            let header = 64 + 56 * index
-            image.set(header, segment.type)
-            image.set(header + 8, UInt64(image.bytes.count))
-            image.set(header + 16, 0xffff_ffff_8000_0000 + segment.address)
-            image.set(header + 24, segment.address)
-            image.set(header + 32, UInt64(segment.contents.count))
-            image.set(header + 40, segment.memorySize ?? UInt64(segment.contents.count))
-            image.set(header + 48, UInt64(4))
-            image.bytes += segment.contents
-            image.bytes += [UInt8](repeating: 0, count: -image.bytes.count & 0xfff)
+        var contents: [UInt8] = []
+        let headers = segments.map { segment in
+            let count = UInt64(segment.contents.count)
+            let offset = UInt64(0x1000 + contents.count)
+            contents += segment.contents
+            contents += [UInt8](repeating: 0, count: -contents.count & 0xfff)
+            return ELFSegment(
+                type: segment.type, address: segment.address, offset: offset, fileSize: count,
+                memorySize: segment.memorySize ?? count)
         }
-        return image
+        return Image(bytes: elfHeaders(entry: entry, headers) + contents)
     }
 
     /// Two loadable segments, the second with 0x800 bytes to be cleared, entered at 0x1000010.

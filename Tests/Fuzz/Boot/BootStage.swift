@@ -64,12 +64,3 @@ struct BootStage {
         }
     }
 }
-
-extension Array where Element == UInt8 {
-    /// Stores an integer, as far as there is room.
-    mutating func set<T: FixedWidthInteger>(_ offset: Int, _ value: T) {
-        for (index, byte) in littleEndian(value).enumerated() where indices.contains(offset + index) {
-            self[offset + index] = byte
-        }
-    }
-}

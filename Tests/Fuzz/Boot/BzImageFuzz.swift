@@ -1,5 +1,6 @@
 import Boot
 import Memory
+import TestSupport
 
 /// Kernels that look like a bzImage.
 final class BzImageFuzz: FuzzSubject {

@@ -1,5 +1,6 @@
 import Boot
 import Memory
+import TestSupport
 
 /// Kernels that look like ELF: headers, segments, and where they go.
 final class ELFFuzz: FuzzSubject {
@@ -13,19 +14,9 @@ final class ELFFuzz: FuzzSubject {
         try BootStage.load(image, plan)
     }
 
-    /// One program header, and what it names.
-    struct Segment {
-        var type: UInt32 = 1
-        var address: UInt64
-        var offset: UInt64 = 0x1000
-        var fileSize: UInt64
-        var memorySize: UInt64
-        var alignment: UInt64 = 4
-    }
-
     private static func image(_ input: inout FuzzInput) -> [UInt8] {
         let segments = (0..<1 + input.below(4)).map { index in
-            var segment = Segment(
+            var segment = ELFSegment(
                 address: BootStage.number(&input), offset: input.oneIn(8) ? input.integer() : 0x1000,
                 fileSize: UInt64(input.integer(UInt16.self)) & 0xfff, memorySize: UInt64(input.integer(UInt16.self)))
             if index == 0, !input.oneIn(4) { segment.address = 0x10_0000 }
@@ -38,27 +29,8 @@ final class ELFFuzz: FuzzSubject {
     }
 
     /// An ELF file with these segments' headers, and `contents` recognisable bytes at 0x1000.
-    static func file(entry: UInt64, _ segments: [Segment], contents count: Int) -> [UInt8] {
-        var image = [UInt8](repeating: 0, count: 0x1000)
-        image.replaceSubrange(0..<7, with: [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
-        image.set(16, UInt16(2))
-        image.set(18, UInt16(62))
-        image.set(20, UInt32(1))
-        image.set(24, entry)
-        image.set(32, UInt64(64))
-        image.set(52, UInt16(64))
-        image.set(54, UInt16(56))
-        image.set(56, UInt16(segments.count))
-        for (index, segment) in segments.enumerated() {
-            let header = 64 + 56 * index
-            image.set(header, segment.type)
-            image.set(header + 8, segment.offset)
-            image.set(header + 24, segment.address)
-            image.set(header + 32, segment.fileSize)
-            image.set(header + 40, segment.memorySize)
-            image.set(header + 48, segment.alignment)
-        }
-        return image + (0..<count).map { UInt8(truncatingIfNeeded: $0 % 251 + 1) }
+    static func file(entry: UInt64, _ segments: [ELFSegment], contents count: Int) -> [UInt8] {
+        elfHeaders(entry: entry, segments) + (0..<count).map { UInt8(truncatingIfNeeded: $0 % 251 + 1) }
     }
 }
 
@@ -70,9 +42,9 @@ final class NotesFuzz: FuzzSubject {
         let plan = BootStage.plan(&input)
         let alignment: UInt64 = input.pick([4, 8, 1, 0])
         let notes = input.oneIn(4) ? input.rest() : Self.notes(&input)
-        let load = ELFFuzz.Segment(address: 0x10_0000, fileSize: 0x100, memorySize: 0x1000)
+        let load = ELFSegment(address: 0x10_0000, fileSize: 0x100, memorySize: 0x1000)
         let size = input.oneIn(16) ? BootStage.number(&input) : UInt64(notes.count)
-        let note = ELFFuzz.Segment(
+        let note = ELFSegment(
             type: 4, address: 0, offset: 0x1100, fileSize: size, memorySize: size, alignment: alignment)
         let image = ELFFuzz.file(entry: 0x10_0010, [load, note], contents: 0x100) + notes
         guard let (_, state) = try BootStage.load(image, plan) else { return }
