@@ -5,13 +5,13 @@ import re
 import socket
 import time
 
-from guest import PATIENCE, Guest
+from guest import PATIENCE, PROMPT, Guest
 
 
 def check_end(guest, events, command):
     """Has the guest end its machine, and sees what clients are told."""
     qmp = guest.qmp
-    guest.expect(r"apus:\S*# (\x1b\[6n)?")
+    guest.expect(PROMPT)
     guest.type(command + "\n")
     for name in events:
         data = qmp.wait_event(name)["data"]

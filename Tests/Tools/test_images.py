@@ -6,14 +6,20 @@ import subprocess
 from harness import TOP
 
 
-def output(*command, status=0):
+def run(*command, status=0):
     ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=TOP)
     assert ran.returncode == status, f"{command}: status {ran.returncode}, {ran.stderr}"
+    return ran
+
+
+def output(*command, status=0):
+    ran = run(*command, status=status)
     return ran.stdout + ran.stderr
 
 
 def kernel():
-    return dict(line.split("=", 1) for line in output("hack/fetch-kernel").splitlines())
+    # What it says while it downloads goes elsewhere.
+    return dict(line.split("=", 1) for line in run("hack/fetch-kernel").stdout.splitlines())
 
 
 def test_kernel_is_bzimage_and_elf(work):
