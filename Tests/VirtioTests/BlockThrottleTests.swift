@@ -29,9 +29,17 @@ import Virtio
         while saved > 0 { saved -= try exchange(queue, driver) }
         let started = Clock.monotonic
         var count = -saved
-        while Clock.monotonic - started < seconds * 1_000_000_000 { count += try exchange(queue, driver) }
-        let average = Double(count) / Double(Clock.monotonic - started) * 1e9
-        #expect(abs(average - Double(rate)) <= 0.02 * Double(rate), "\(average) a second")
+        func average(after time: UInt64) throws -> Double {
+            while Clock.monotonic - started < time { count += try exchange(queue, driver) }
+            return Double(count) / Double(Clock.monotonic - started) * 1e9 / Double(rate)
+        }
+        // A thread that did not get to run just before the end has yet to catch up, which more time shows; a limit that
+        // is too low stays so.
+        var ratio = 0.0
+        for round in 1...5 as ClosedRange<UInt64> where ratio < 0.98 {
+            ratio = try average(after: round * seconds * 1_000_000_000)
+        }
+        #expect(abs(ratio - 1) <= 0.02)
     }
 
     /// Offers again what has been used; answers how much that was.
