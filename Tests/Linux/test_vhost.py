@@ -1,6 +1,7 @@
 """The devices whose packets the host's kernel moves."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 import vsock_cases
 from guest import IMAGES, Guest, initramfs_with
 from harness import Skip, limit
-from test_network import TOOLS
+from test_network import IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TOOLS, open_tap
 
 from monitor import Monitor
 
@@ -74,6 +75,8 @@ def test_vsock(work):
 
 HOST, GUEST = "192.168.79.1", "192.168.79.2"
 TAP = "aptapv"
+OTHER_HOST, OTHER_GUEST = "192.168.80.1", "192.168.80.2"
+OTHER_TAP = "aptapw"
 AMOUNT = 16 << 20
 
 
@@ -81,16 +84,21 @@ def ip(*words):
     subprocess.run(["ip", *words], check=True)
 
 
+def need_network():
+    if not os.path.exists("/dev/vhost-net") or os.geteuid() != 0:
+        raise Skip("the kernel has no vhost-net, or making interfaces is not allowed")
+
+
 @contextlib.contextmanager
-def tap(*words):
+def tap(*words, name=TAP, address=HOST):
     """A tap that the host is on."""
     try:
-        ip("tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr", *words)
-        ip("addr", "add", f"{HOST}/24", "dev", TAP)
-        ip("link", "set", TAP, "up")
+        ip("tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr", *words)
+        ip("addr", "add", f"{address}/24", "dev", name)
+        ip("link", "set", name, "up")
         yield
     finally:
-        subprocess.run(["ip", "link", "del", TAP], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "link", "del", name], stderr=subprocess.DEVNULL)
 
 
 def kernel_threads(process):
@@ -102,19 +110,19 @@ def kernel_threads(process):
     return names.count(f"vhost-{process.pid}")
 
 
-def transfer(guest, meanwhile):
+def transfer(guest, meanwhile=lambda: None, host=HOST, amount=AMOUNT):
     """Much data each way at once, through one connection, arrives as it was sent; `meanwhile` is called until then."""
-    listener = socket.create_server((HOST, 5001))
+    listener = socket.create_server((host, 5001))
     listener.settimeout(120)
-    guest.shell(f"head -c {AMOUNT} /dev/urandom >/tmp/data")
-    guest.shell(f"(nc {HOST} 5001 </tmp/data | sha256sum >/tmp/sum) & true")
+    guest.shell(f"head -c {amount} /dev/urandom >/tmp/data")
+    guest.shell(f"(nc {host} 5001 </tmp/data | sha256sum >/tmp/sum) & true")
     with listener, listener.accept()[0] as stream:
         stream.settimeout(120)
-        sent, count, heard = vsock_cases.both_ways(stream, AMOUNT, meanwhile)
+        sent, count, heard = vsock_cases.both_ways(stream, amount, meanwhile)
     guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
     assert guest.shell("cat /tmp/sum").split()[0] == sent, "the guest received something else"
     wanted = guest.shell("sha256sum </tmp/data").split()[0]
-    assert (count, heard) == (AMOUNT, wanted), "the host received something else"
+    assert (count, heard) == (amount, wanted), "the host received something else"
     guest.shell("rm /tmp/data /tmp/sum")
 
 
@@ -134,16 +142,21 @@ def streams_with_offloads(guest):
         server.wait()
 
 
-def ping(guest, size=56):
-    guest.shell(f"ping -c 2 -W 5 -s {size} {HOST} >/dev/null")
+def ping(guest, size=56, host=HOST):
+    guest.shell(f"ping -c 2 -W 5 -s {size} {host} >/dev/null")
+
+
+def finish(guest):
+    guest.type("exit\n")
+    assert guest.wait() == 0
+    assert "WARN" not in guest.errors and "ERROR" not in guest.errors, guest.errors
 
 
 @limit(600)
 def test_network(work):
     """Data over two pairs of queues that the kernel serves, while the machine pauses, the cable is pulled, the driver
     goes and comes."""
-    if not os.path.exists("/dev/vhost-net") or os.geteuid() != 0:
-        raise Skip("the kernel has no vhost-net, or making interfaces is not allowed")
+    need_network()
     card = f"tap,id=net0,ifname={TAP},vhost=on,queues=2"
     with tap("multi_queue"):
         # Descriptors that are none, and too few.
@@ -167,14 +180,12 @@ def test_network(work):
             streams_with_offloads(guest)
             pauses = 0
 
-            def pause():
+            def pause_and_count():
                 nonlocal pauses
-                guest.qmp.execute("stop")
-                time.sleep(0.05)
-                guest.qmp.execute("cont")
+                pause(guest)
                 pauses += 1
 
-            transfer(guest, pause)
+            transfer(guest, pause_and_count)
             assert pauses > 1, pauses
             guest.qmp.execute("set_link", {"name": "nic0", "up": False})
             guest.shell("until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.05; done")
@@ -184,7 +195,123 @@ def test_network(work):
             ping(guest)
             guest.shell(f"rmmod virtio_net && modprobe virtio_net && {up}")
             ping(guest, 20000)
-            guest.type("exit\n")
-            assert guest.wait() == 0
-            assert "WARN" not in guest.errors and "ERROR" not in guest.errors, guest.errors
+            finish(guest)
         assert kernel_threads(guest.process) == 0
+
+
+def open_vhost():
+    return os.open("/dev/vhost-net", os.O_RDWR)
+
+
+@limit(600)
+def test_network_handed_over(work):
+    """A card whose vhost-net alone is inherited open, and one whose tap is too, with two pairs of queues."""
+    need_network()
+    with tap(), tap("multi_queue", name=OTHER_TAP, address=OTHER_HOST):
+        flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE
+        taps = [open_tap(OTHER_TAP, flags) for _ in range(2)]
+        vhosts = [open_vhost() for _ in range(3)]
+        pair = f"fds={taps[0]}:{taps[1]},vhostfds={vhosts[1]}:{vhosts[2]}"
+        options = ["-netdev", f"tap,id=net0,ifname={TAP},vhost=on,vhostfd={vhosts[0]}"]
+        options += ["-device", "virtio-net-device,netdev=net0,id=nic0"]
+        options += ["-netdev", f"tap,id=net1,vhost=on,queues=2,{pair}"]
+        options += ["-device", "virtio-net-device,netdev=net1,id=nic1,mq=on"]
+        with Guest(work, *options, cpus=2, pass_fds=taps + vhosts) as guest:
+            for descriptor in taps + vhosts[1:]:
+                os.close(descriptor)
+            guest.shell(f"ifconfig eth0 {GUEST} up; ifconfig eth1 {OTHER_GUEST} up")
+            assert kernel_threads(guest.process) == 3
+            assert vhost_numbers(guest) == set(vhosts)
+            assert guest.shell("ls -d /sys/class/net/eth1/queues/rx-* | wc -l").strip() == "2"
+            for host in HOST, OTHER_HOST:
+                ping(guest, 20000, host)
+                transfer(guest, host=host, amount=2 << 20)
+            # What serves one card cannot serve another, and what serves sockets no card.
+            with open("/dev/vhost-vsock", "r+b", buffering=0) as sockets:
+                for number, problem in (
+                    (vhosts[0], "belongs to another device or process"),
+                    (sockets.fileno(), "is no open descriptor of /dev/vhost-net"),
+                ):
+                    third = f"tap,id=net2,ifname=aptapx,vhost=on,vhostfd={number}"
+                    card = ["-device", "virtio-net-device,netdev=net2"]
+                    told = refusal(work, "-netdev", third, *card, pass_fds=[number])
+                    assert f"vhostfd={number} {problem}" in told, told
+            os.close(vhosts[0])
+            finish(guest)
+        assert kernel_threads(guest.process) == 0
+
+
+def hand_over(guest, name, descriptor):
+    """Gives a descriptor away by `getfd`; its number in the machine's process."""
+    before = set(descriptors(guest))
+    command = {"execute": "getfd", "arguments": {"fdname": name}}
+    socket.send_fds(guest.qmp.socket, [json.dumps(command).encode() + b"\n"], [descriptor])
+    assert guest.qmp.receive() == {"return": {}}
+    os.close(descriptor)
+    (number,) = set(descriptors(guest)) - before
+    return number
+
+
+def descriptors(guest):
+    """What the machine's process has open, by number."""
+    folder = f"/proc/{guest.process.pid}/fd"
+    return {int(number): os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
+
+
+@limit(600)
+def test_hot_plug(work):
+    """Cards that the kernel serves come and go under a driver that stays: of a tap and a vhost-net that are opened by
+    name, or handed over and named, or handed over and given by number."""
+    need_network()
+    with tap():
+        options = ["-object", "iothread,id=io0"]
+        with Guest(work, *options, machine="microvm,hotplug=on", cpus=2) as guest:
+            assert guest.qmp.execute("query-status")["running"]
+            guest.shell("ifconfig eth0 up; ifconfig eth1 up")
+            before = sorted(descriptors(guest).values())
+            for way, slot, more in (
+                ("opened", 0, {}), ("named", 1, {"iothread": "io0"}), ("numbered", 0, {}), ("opened", 0, {}),
+            ):  # fmt: skip
+                given = plug(guest, way, {"addr": str(slot), **more})
+                card = f"eth{slot}"
+                wait_for_carrier(guest, card, 1)
+                guest.shell(f"ip addr add {GUEST}/24 dev {card}")
+                assert kernel_threads(guest.process) == 1 and given <= vhost_numbers(guest)
+                assert len(vhost_numbers(guest)) == 1
+                for size in 56, 20000:
+                    ping(guest, size)
+                transfer(guest, lambda: pause(guest), amount=2 << 20)
+                guest.qmp.execute("device_del", {"id": "net0"})
+                assert guest.qmp.wait_event("DEVICE_DELETED")["data"]["device"] == "net0"
+                after = sorted(descriptors(guest).values())
+                assert kernel_threads(guest.process) == 0 and after == before, (before, after)
+                wait_for_carrier(guest, card, 0)
+                guest.shell(f"ip addr flush dev {card}")
+            finish(guest)
+
+
+def vhost_numbers(guest):
+    return {number for number, name in descriptors(guest).items() if name == "/dev/vhost-net"}
+
+
+def plug(guest, way, more):
+    """Plugs in a card; the numbers of the descriptors of vhost-net that were given for it."""
+    if way == "opened":
+        known, backend = {}, {"ifname": TAP}
+    else:
+        given = {"fd": open_tap(TAP), "vhostfd": open_vhost()}
+        known = {key: hand_over(guest, f"my-{key}", descriptor) for key, descriptor in given.items()}
+        backend = {key: f"my-{key}" if way == "named" else str(number) for key, number in known.items()}
+    guest.qmp.execute("netdev_add", {"id": "net0", "vhost": True, **backend})
+    guest.qmp.execute("device_add", {"id": "net0", "driver": "virtio-net-mmio", "netdev": "net0", **more})
+    return {number for key, number in known.items() if key == "vhostfd"}
+
+
+def pause(guest):
+    guest.qmp.execute("stop")
+    time.sleep(0.05)
+    guest.qmp.execute("cont")
+
+
+def wait_for_carrier(guest, card, carrier):
+    guest.shell(f"until [ $(cat /sys/class/net/{card}/carrier) = {carrier} ]; do sleep 0.05; done")

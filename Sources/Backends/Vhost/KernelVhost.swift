@@ -24,6 +24,9 @@ package final class KernelVhost {
     private let errors: EventFD
     private var rings: [Vring] = []
 
+    /// `VIRTIO_NET_F_MRG_RXBUF`
+    private static let mergeableBuffers: UInt64 = 1 << 15
+
     /// Takes `file`, whose owner this process is.
     package init(_ file: consuming VhostFile, _ service: Service) throws(VhostError) {
         do {
@@ -32,6 +35,10 @@ package final class KernelVhost {
             throw VhostError(request: "eventfd", reason: error)
         }
         features = try file.features()
+        // A file of another device takes requests until it is to serve a tap; but only vhost-net merges buffers.
+        if case .network = service, features & Self.mergeableBuffers == 0 {
+            throw VhostError(request: "VHOST_GET_FEATURES", reason: .notTerminal)
+        }
         self.file = file
         self.service = service
     }
