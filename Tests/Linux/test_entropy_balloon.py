@@ -154,3 +154,37 @@ def test_shared_memory(work):
         check_reports(guest)
         check_balloon(guest)
         finish(guest)
+
+
+@limit(400)
+def test_balloon_that_moves_by_itself(work):
+    """What the guest does not need goes back without a word, and it gets what it needs."""
+    device = "virtio-balloon-device,deflate-on-oom=true,auto-balloon=true,membuf-percent=20,monitor-interval=5"
+    with Guest(work, "-device", device, memory="512M") as guest:
+        guest.shell("dd if=/dev/zero of=/tmp/fill bs=1M count=192 2>/dev/null")
+        full = resident(guest)
+        guest.shell("rm /tmp/fill")
+        wait_until(lambda: resident(guest) < full - 128 * MIB, "the host gets back what the guest has freed")
+        settled = settle(guest)
+        assert settled < 384 * MIB, settled >> 20
+        # It needs more than its buffer, and gets a buffer beside that.
+        guest.shell("dd if=/dev/zero of=/tmp/fill bs=1M count=128 2>/dev/null")
+        wait_until(lambda: actual(guest) > settled + 96 * MIB, "the guest gets memory back")
+        guest.shell("! dmesg | grep -i 'killed process'")
+        large = settle(guest)
+        # It goes on after a pause in which it would have looked.
+        guest.qmp.execute("stop")
+        time.sleep(6)
+        guest.qmp.execute("cont")
+        guest.shell("rm /tmp/fill")
+        wait_until(lambda: actual(guest) < large - 64 * MIB, "the balloon grows again")
+        finish(guest)
+
+
+def settle(guest):
+    """Waits until the balloon has not moved for longer than it takes to look; what the guest makes do with then."""
+    while True:
+        before = actual(guest)
+        time.sleep(8)
+        if actual(guest) == before:
+            return before

@@ -175,6 +175,18 @@ struct DeviceSpecTests {
                 "virtio-balloon-device,auto-balloon=true,membuf-percent=81",
                 "virtio-balloon-device: membuf-percent: \"81\" is not a share in per cent from 20 to 80"
             ),
+            (
+                "virtio-balloon-device,auto-balloon=true,membuf-percent=19",
+                "virtio-balloon-device: membuf-percent: \"19\" is not a share in per cent from 20 to 80"
+            ),
+            (
+                "virtio-balloon-device,auto-balloon=true,monitor-interval=4",
+                "virtio-balloon-device: monitor-interval: \"4\" is not a number of seconds from 5 to 300"
+            ),
+            (
+                "virtio-balloon-device,auto-balloon=true,monitor-interval=301",
+                "virtio-balloon-device: monitor-interval: \"301\" is not a number of seconds from 5 to 300"
+            ),
             ("vhost-user-fs-device,chardev=c", "vhost-user-fs-device: \"tag\" is missing; write tag=TEXT"),
             (
                 "vhost-user-fs-device,chardev=c,tag=123456789012345678901234567890123456",

@@ -23,7 +23,8 @@ final class BalloonRig {
     private let file: FileDescriptor?
 
     init(
-        shared: Bool = false, reports: Bool = true, pageSize: Int = Process.pageSize, features: Features? = nil
+        shared: Bool = false, reports: Bool = true, pageSize: Int = Process.pageSize, features: Features? = nil,
+        rule: BalloonRule? = nil
     ) throws {
         let ranges = [0, Self.regionSize, 1 << 32].map { (GuestAddress($0), Self.regionSize) }
         let size = 3 * Self.regionSize
@@ -39,7 +40,8 @@ final class BalloonRig {
             memory = try GuestMemory(
                 ranges: ranges, mapping: try MappedRegion(anonymous: Int(size)), pageSize: pageSize)
         }
-        device = BalloonDevice(id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: reports)
+        device = BalloonDevice(
+            id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: reports, rule: rule)
         driver = try VirtioDriver(device, memory: memory, reactor: try Reactor(name: "test"))
         queues = try driver.start(features, queueSize: 64)
     }

@@ -2,7 +2,9 @@ extension Command {
     /// Commands about the memory balloon.
     static let balloon: [Command] = [
         .immediate(
-            "balloon", "Ask the guest to make do with so many bytes of memory; more than it has counts as all of it.",
+            "balloon",
+            "Ask the guest to make do with so many bytes of memory; more than it has counts as all of it. "
+                + "Where the balloon moves by itself, that is the most it leaves the guest.",
             arguments: [Argument("value", .integer(1...UInt64.max))], toleratesUnknown: true
         ) { call throws(QMPError) in
             try call.machine.setBalloon(call.arguments.integer("value") ?? .max)

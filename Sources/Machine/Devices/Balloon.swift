@@ -15,12 +15,16 @@ final class Balloon: MachineDevice {
     /// - Parameter memory: the guest's, in bytes.
     init(_ spec: BalloonDeviceSpec, memory: UInt64) {
         id = spec.id ?? "balloon"
-        device = BalloonDevice(
-            id: id, deflatesOnOutOfMemory: spec.deflatesOnOutOfMemory, reportsFreePages: spec.reportsFreePages)
-        pages = UInt32(clamping: memory / balloonPageSize)
-        if spec.automatic != nil {
-            Log.warn(id, "auto-balloon=true has no effect: no stock driver knows it; the balloon moves on command")
+        let pages = UInt32(clamping: memory / balloonPageSize)
+        let rule = spec.automatic.map { automatic in
+            BalloonRule(
+                memory: pages, bufferPercent: UInt8(clamping: automatic.bufferPercent),
+                interval: UInt64(clamping: automatic.interval) * 1_000_000_000)
         }
+        device = BalloonDevice(
+            id: id, deflatesOnOutOfMemory: spec.deflatesOnOutOfMemory, reportsFreePages: spec.reportsFreePages,
+            rule: rule)
+        self.pages = pages
     }
 
     var maker: DeviceMaker {

@@ -2,7 +2,7 @@
 package struct BalloonDeviceSpec: Equatable, Sendable {
     /// How the balloon moves by itself.
     package struct Automatic: Equatable, Sendable {
-        /// The share of memory that is kept free for the guest, 20 to 80 per cent.
+        /// How much the guest is left beyond what it needs, 20 to 80 per cent of that.
         package let bufferPercent: Int
         /// Seconds between two looks, 5 to 300.
         package let interval: Int
@@ -25,10 +25,10 @@ extension BalloonDeviceSpec {
         static let freePageReporting = OptionKey(
             "free-page-reporting", .trueFalse, .standard("false"), "the guest reports pages that it doesn't use")
         static let autoBalloon = OptionKey(
-            "auto-balloon", .trueFalse, .standard("false"), "the balloon follows the guest's free memory")
+            "auto-balloon", .trueFalse, .standard("false"), "the balloon follows what the guest needs")
         static let membufPercent = OptionKey(
             "membuf-percent", ValueType<Int>.number("a share in per cent", 20...80), .standard("50"),
-            "auto-balloon: the share of memory to keep free, 20 to 80")
+            "auto-balloon: what the guest is left beyond what it needs, in per cent of that, 20 to 80")
         static let monitorInterval = OptionKey(
             "monitor-interval", ValueType<Int>.number("a number of seconds", 5...300), .standard("10"),
             "auto-balloon: seconds between two looks, 5 to 300")

@@ -23,11 +23,20 @@ package final class BalloonDevice: VirtioDevice {
     private var statisticsQueue: Virtqueue?
     private var awaitingStatistics: [() -> Void] = []
     private var logLimit = LogLimit()
+    /// How it moves by itself, if it does.
+    private let rule: BalloonRule?
+    /// How many pages to give up at least, whatever the rule says.
+    private var leastTarget: UInt32 = 0
+    /// The rule waits for new statistics.
+    private var isLooking = false
+    private var isTimerSet = false
+    private var isPaused = false
 
     private enum Tag {
         static let inflation: UInt32 = 0
         static let report: UInt32 = 1
         static let statisticsTimer: UInt32 = 2
+        static let lookTimer: UInt32 = 3
     }
 
     /// How long a driver has to answer with statistics, in nanoseconds.
@@ -36,7 +45,11 @@ package final class BalloonDevice: VirtioDevice {
     /// - Parameters:
     ///   - deflatesOnOutOfMemory: whether the driver may take memory back by itself.
     ///   - reportsFreePages: whether the driver may report memory that it does not use.
-    package init(id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false) {
+    ///   - rule: how it moves by itself; if nil, it does not.
+    package init(
+        id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false, rule: BalloonRule? = nil
+    ) {
+        self.rule = rule
         var features: Features = [.splitRing, .balloonStatistics]
         if deflatesOnOutOfMemory { features.insert(.balloonDeflateOnOOM) }
         if reportsFreePages { features.insert(.balloonPageReporting) }
@@ -55,8 +68,16 @@ package final class BalloonDevice: VirtioDevice {
     /// How many pages of 4 KiB the driver has given up, by its own account.
     package var givenUp: UInt32 { UInt32(truncatingIfNeeded: config.read(at: BalloonConfig.actual, size: 4)) }
 
-    /// Tells the driver how many pages of 4 KiB to give up in all.
+    /// How many pages of 4 KiB the driver is to give up in all.
+    private var target: UInt32 { UInt32(truncatingIfNeeded: config.read(at: BalloonConfig.target, size: 4)) }
+
+    /// Tells the driver how many pages of 4 KiB to give up in all. By its rule a balloon takes more, but not less.
     package func setTarget(_ pages: UInt32) {
+        leastTarget = pages
+        tell(pages)
+    }
+
+    private func tell(_ pages: UInt32) {
         config.set(pages, at: BalloonConfig.target)
         context?.configChanged()
     }
@@ -67,8 +88,16 @@ package final class BalloonDevice: VirtioDevice {
         self.context = context
         if !hasEffect {
             Log.warn(id, "the balloon has no effect: guest memory is of huge pages, which can't be freed in parts")
+        } else if rule != nil, !context.features.contains(.balloonStatistics) {
+            Log.warn(id, "auto-balloon has no effect: the guest's driver tells no statistics")
+        } else {
+            setLookTimer()
         }
     }
+
+    override package func pause() { isPaused = true }
+
+    override package func resume() { isPaused = false }
 
     override package var isIdle: Bool { inflation.inFlight == 0 && reports.inFlight == 0 }
 
@@ -76,15 +105,20 @@ package final class BalloonDevice: VirtioDevice {
         inflation.stop()
         reports.stop()
         context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
+        context?.reactor.cancel(tag: Tag.lookTimer, of: self)
     }
 
     override package func reset() {
         context = nil
+        isLooking = false
+        isPaused = false
         statistics = nil
         statisticsHead = nil
         statisticsQueue = nil
         answerStatistics()
         setGivenUp(0)
+        // What another driver needs is not known.
+        if rule != nil { tell(leastTarget) }
     }
 
     override package func writeConfig(at offset: Int, size: Int, value: UInt64) {
@@ -129,6 +163,7 @@ package final class BalloonDevice: VirtioDevice {
         switch tag {
         case inflation.tag: completed(inflation, result)
         case reports.tag: completed(reports, result)
+        case Tag.lookTimer: lookTimerEnded(result)
         default: answerStatistics()
         }
     }
@@ -151,13 +186,20 @@ package final class BalloonDevice: VirtioDevice {
     /// Asks the driver for new statistics, and calls `done` when they are there or when it takes too long; at once if
     /// it cannot be asked.
     package func refreshStatistics(_ done: @escaping () -> Void) {
-        guard let context, let head = statisticsHead, let queue = statisticsQueue else { return done() }
-        statisticsHead = nil
+        guard let context, askForStatistics(context) else { return done() }
         awaitingStatistics.append(done)
-        queue.complete(head, written: 0)
-        context.resume(queue)
         context.reactor.submit(
             .timeout(at: Clock.monotonic &+ Self.statisticsPatience), for: self, tag: Tag.statisticsTimer)
+    }
+
+    /// Asks the driver for new statistics; false if it has been asked already, or cannot be.
+    @discardableResult
+    private func askForStatistics(_ context: DeviceContext) -> Bool {
+        guard let head = statisticsHead, let queue = statisticsQueue else { return false }
+        statisticsHead = nil
+        queue.complete(head, written: 0)
+        context.resume(queue)
+        return true
     }
 
     /// Keeps the driver's request when its contents are read: it is the way to ask for more.
@@ -168,6 +210,7 @@ package final class BalloonDevice: VirtioDevice {
         statisticsHead = chain.head
         statisticsQueue = queue
         context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
+        if isLooking { move() }
         answerStatistics()
     }
 
@@ -175,5 +218,33 @@ package final class BalloonDevice: VirtioDevice {
         let waiting = awaitingStatistics
         awaitingStatistics = []
         for done in waiting { done() }
+    }
+
+    // MARK: Moving by itself
+
+    private func setLookTimer() {
+        guard let rule, let context, !isTimerSet else { return }
+        isTimerSet = context.reactor.submit(
+            .timeout(at: Clock.monotonic &+ rule.interval), for: self, tag: Tag.lookTimer)
+    }
+
+    private func lookTimerEnded(_ result: Int32) {
+        isTimerSet = false
+        guard let context else { return }
+        if result != -Errno.canceled.rawValue, !isPaused {
+            isLooking = true
+            askForStatistics(context)
+        }
+        setLookTimer()
+    }
+
+    /// Follows the statistics that have come.
+    private func move() {
+        isLooking = false
+        guard let rule, let available = statistics?.available else { return }
+        let next = max(leastTarget, rule.target(after: target, givenUp: givenUp, available: available))
+        guard next != target else { return }
+        Log.debug(id, "auto-balloon: the guest is to give up \(next) pages, after \(target)")
+        tell(next)
     }
 }

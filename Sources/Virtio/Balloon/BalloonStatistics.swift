@@ -1,6 +1,6 @@
 /// How the guest uses its memory, as far as its driver tells (virtio 1.2 section 5.5.6.3). Amounts of memory are in
 /// bytes, all else is a number of events since the guest's start.
-package struct BalloonStatistics: Equatable, Sendable {
+package struct BalloonStatistics: Sendable {
     /// What the driver can tell, by the names that QEMU gives it, in the order of the numbers in a request.
     package enum Item: String, CaseIterable, Sendable {
         case swapIn = "swap-in"
@@ -22,12 +22,19 @@ package struct BalloonStatistics: Equatable, Sendable {
     }
 
     /// What the driver has told of each item, by its number.
-    private var values = [UInt64?](repeating: nil, count: Item.allCases.count)
+    private var values = InlineArray<16, UInt64?>(repeating: nil)
 
     /// What the driver has told, in the order of the items.
     package var told: [(item: Item, value: UInt64)] {
-        zip(Item.allCases, values).compactMap { item, value in value.map { (item, $0) } }
+        zip(Item.allCases, values.indices).compactMap { item, number in values[number].map { (item, $0) } }
     }
+
+    /// Memory for whoever wants it, in bytes, with what caches can give back; only what is free, of a driver that does
+    /// not know the former.
+    var available: UInt64? { values[Self.availableMemory] ?? values[Self.freeMemory] }
+
+    private static let freeMemory = 4
+    private static let availableMemory = 6
 
     /// How many entries of one request are read: enough for all items of the specification and some to come.
     private static let mostEntries = 64

@@ -1,9 +1,11 @@
 import Host
 import Virtio
 
-/// Pages given up, taken back and reported, and statistics asked for.
+/// Pages given up, taken back and reported, and statistics asked for, by a rule too.
 final class BalloonFuzz: FuzzSubject {
-    private let device = BalloonDevice(id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: true)
+    private let device = BalloonDevice(
+        id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: true,
+        rule: BalloonRule(memory: 1 << 20, bufferPercent: 50, interval: 1000))
     private let stage: DeviceStage
 
     init() throws {
