@@ -70,7 +70,7 @@ package struct Reach: Sendable {
             throw ReachError("cannot limit paths: \(error)")
         }
         for folder in ownFolders { try allow(.remove, folder, rules) }
-        for path in usable { try allow(.use, path, rules) }
+        for path in usable { try allow(.use, path, rules, key: "landlock-paths: ") }
         for path in usableIfThere { try? rules.allow(.use, at: path) }
         do throws(Errno) {
             try rules.enforce()
@@ -79,11 +79,14 @@ package struct Reach: Sendable {
         }
     }
 
-    private func allow(_ rights: PathRights, _ path: String, _ rules: borrowing PathRules) throws(ReachError) {
+    /// - Parameter key: what the error for a path that was given begins with.
+    private func allow(
+        _ rights: PathRights, _ path: String, _ rules: borrowing PathRules, key: String = ""
+    ) throws(ReachError) {
         do throws(Errno) {
             try rules.allow(rights, at: path)
         } catch {
-            throw ReachError("cannot leave '\(path)' within reach: \(error)")
+            throw ReachError("\(key)cannot leave '\(path)' within reach: \(error)")
         }
     }
 }

@@ -143,7 +143,12 @@ struct WholeMachineTests {
         ),
         (
             "-netdev tap,id=n,ifname=t -device virtio-net-device,netdev=n,tx-iothread=io",
-            "-device virtio-net-device: iothread: no -object iothread has the id \"io\"; there is no -object iothread"
+            "-device virtio-net-device: tx-iothread: no -object iothread has the id \"io\"; there is no -object iothread"
+        ),
+        (
+            "-netdev tap,id=n,ifname=t -object iothread,id=io "
+                + "-device virtio-net-device,netdev=n,iothread=io,rx-iothread=rx,tx-iothread=tx",
+            "-device virtio-net-device: rx-iothread: no -object iothread has the id \"rx\"; known ids: \"io\""
         ),
         (
             "-netdev vhost-user,id=n,chardev=c -chardev socket,id=c,path=/c,server,nowait",

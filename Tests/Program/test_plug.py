@@ -87,7 +87,8 @@ def test_what_cannot_be_plugged_in(work):
         for addr, text in [("0", "The slot 0 is occupied already."), ("4", "there is no slot 4"), ("x", "addr")]:
             refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "addr": addr}, text)
         refused(qmp, "device_add", {"id": "disk0", "driver": "virtio-blk-mmio", "drive": "a"}, "a device 'disk0'")
-        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "iothread": "io9"}, "no iothread")
+        text = 'device_add virtio-blk-device: iothread: no iothread has the id "io9"; there is no iothread'
+        refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "iothread": "io9"}, text)
         refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-mmio", "drive": "root"}, "in use by the device")
         refused(qmp, "device_add", {"id": "a", "driver": "virtio-serial-device"}, "cannot be plugged into")
         refused(qmp, "device_add", {"id": "a", "driver": "virtio-blk-pci"}, "virtio-blk-pci")
@@ -214,6 +215,9 @@ def test_a_network_card_comes_and_goes(work):
             qmp.execute("netdev_add", {"id": "net0", "ifname": name})
             assert has_interface(name), "the tap is made when it is asked for"
             refused(qmp, "netdev_add", {"id": "net0", "ifname": name}, "registered already")
+            for key in "iothread", "rx-iothread", "tx-iothread":
+                text = f'device_add virtio-net-device: {key}: no iothread has the id "io9"; known ids: "io0"'
+                refused(qmp, "device_add", {**card, "addr": slot, key: "io9"}, text)
             qmp.execute("device_add", {**card, "addr": slot, **more})
             refused(qmp, "netdev_del", {"id": "net0"}, "in use by the device net0")
             for up in False, True:

@@ -109,7 +109,7 @@ extension Machine {
     private func residence(of device: (any MachineDevice)?) throws(MachineError) -> Residence {
         guard let iothread = device?.iothread else { return Residence(parts.home) }
         guard let thread = parts.iothreads.first(where: { $0.id == iothread }) else {
-            throw MachineError("iothread", "there is no iothread of the id '\(iothread)'")
+            throw MachineError("iothread", "'\(iothread)' has been taken away")
         }
         return Residence(thread, main: reactor)
     }

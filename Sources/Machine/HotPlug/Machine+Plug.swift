@@ -64,6 +64,7 @@ extension Machine {
 
     func addDevice(_ spec: DeviceSpec, slot wanted: Int?, _ reply: QMPReply) {
         do throws(QMPError) {
+            try checkIOThreads(of: spec)
             switch spec {
             case .block(let disk): try add(disk, wanted, reply)
             case .network(let card): try add(card, wanted, reply)
@@ -73,6 +74,14 @@ extension Machine {
             }
         } catch {
             reply.fail(error)
+        }
+    }
+
+    private func checkIOThreads(of spec: DeviceSpec) throws(QMPError) {
+        do throws(OptionError) {
+            try spec.checkIOThreads(parts.iothreads.map(\.id), in: "device_add", kind: "iothread")
+        } catch {
+            throw QMPError(error.message)
         }
     }
 

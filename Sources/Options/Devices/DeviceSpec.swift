@@ -49,12 +49,29 @@ package enum DeviceSpec: Equatable, Sendable {
         }
     }
 
-    /// The iothreads it names, each once.
-    package var iothreads: [String] {
-        switch self {
-        case .block(let spec): [spec.iothread].compactMap(\.self)
-        case .network(let spec): [spec.iothread, spec.receiveIOThread, spec.transmitIOThread].compactMap(\.self)
-        default: []
+    /// The iothreads that it names, and under which key.
+    package var iothreads: [(key: String, id: String)] {
+        let named: [(key: String, id: String?)] =
+            switch self {
+            case .block(let spec): [("iothread", spec.iothread)]
+            case .network(let spec):
+                [
+                    ("iothread", spec.iothread), ("rx-iothread", spec.receiveIOThread),
+                    ("tx-iothread", spec.transmitIOThread),
+                ]
+            default: []
+            }
+        return named.compactMap { key, id in id.map { (key, $0) } }
+    }
+
+    /// Throws an error for an iothread that is not `known`.
+    ///
+    /// - Parameters:
+    ///   - option: where the device is given: `-device`, `device_add`.
+    ///   - kind: what makes iothreads there.
+    package func checkIOThreads(_ known: [String], in option: String, kind: String) throws(OptionError) {
+        for (key, id) in iothreads where !known.contains(id) {
+            throw .noSuch(kind, id, in: "\(option) \(type)", key: key, known: known)
         }
     }
 }

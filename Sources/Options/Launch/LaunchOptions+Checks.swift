@@ -158,10 +158,9 @@ extension LaunchOptions {
     }
 
     private func checkIOThreads() throws(OptionError) {
-        let known = Set(iothreads.map(\.id))
-        let named = devices.flatMap { device in device.iothreads.map { ("-device \(device.type)", $0) } }
-        for (option, id) in named where !known.contains(id) {
-            throw .noSuch("-object iothread", id, in: option, key: "iothread", known: iothreads.map(\.id))
+        let known = iothreads.map(\.id)
+        for device in devices {
+            try device.checkIOThreads(known, in: "-device", kind: "-object iothread")
         }
     }
 
