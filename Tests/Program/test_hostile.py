@@ -16,7 +16,8 @@ are units, which drive the same devices by the thousand or by the million):
      28  G devices.c; VsockHostileTests, VsockBufferTests
      29  G devices.c; BalloonHostileTests
      31  G devices.c; EntropyHostileTests, ConsoleHostileTests
-     32  FileSystemDeviceTests, VhostUserEndpointTests (back ends that lie); test_faults (one that dies)
+     32  FileSystemDeviceTests, VhostUserEndpointTests (back ends that lie); test_faults (one that dies); G with a real
+         one, which may end of what the guest does to its rings
      33  G machine.c; SerialPortTests, KeyboardControllerTests
      34  G machine.c; test_life_cycle (every end of a guest)
 
@@ -26,11 +27,12 @@ are units, which drive the same devices by the thousand or by the million):
 import os
 import re
 import subprocess
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 
-from harness import Skip, limit
+from harness import Skip, keep, limit
 from monitor import PATIENCE, Monitor
 from test_plug import add_disk, descriptors, image
 
@@ -44,7 +46,9 @@ FLAGS = (
 
 # What each kind of device is asked besides what all of them are.
 ALL = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24}
-OWN = {"blk": {25}, "net": {27}, "vsock": {28}, "balloon": {29}, "rng": {31}, "console": {31}}
+OWN = {"blk": {25}, "net": {27}, "vsock": {28}, "balloon": {29}, "rng": {31}, "console": {31}, "fs": set()}
+
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 
 
 def guest(work):
@@ -58,8 +62,57 @@ def taps():
     return os.geteuid() == 0 and os.path.exists("/dev/net/tun")
 
 
-def every_device(work, home=""):
-    """One device of each kind, where those that can be on an iothread are on `home`; the last one is left in peace."""
+class FileServer:
+    """virtiofsds on a folder, one after the other: each may end of a broken ring."""
+
+    def __init__(self, work):
+        self.path, self.ends, self._is_over = work / "fs.sock", [], False
+        folder = work / "shared"
+        folder.mkdir()
+        # There is nothing to be hidden from: this guest names no files.
+        self._command = [VIRTIOFSD, f"--socket-path={self.path}", "-f", "-o", f"source={folder}", "-o", "sandbox=chroot"]
+        self._log = open(work / "virtiofsd.log", "wb")
+        self._start()
+        self._keeper = threading.Thread(target=self._keep)
+        self._keeper.start()
+        deadline = time.monotonic() + PATIENCE
+        while not self.path.exists():
+            assert time.monotonic() < deadline and not self.ends, self.log()
+            time.sleep(0.01)
+        keep(self)
+
+    def _start(self):
+        self.path.unlink(missing_ok=True)
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+
+    def _keep(self):
+        while True:
+            self.ends.append(self._process.wait())
+            if self._is_over:
+                break
+            self._start()
+
+    def kill(self):
+        self._is_over = True
+        while self._keeper.is_alive():
+            self._process.kill()
+            self._keeper.join(0.05)
+        self._log.close()
+
+    def log(self):
+        return f"virtiofsd: {len(self.ends)} have ended\n{Path(self._log.name).read_text(errors='replace')[-2000:]}"
+
+
+def shared_folder(work):
+    """What a machine has a folder of, or None where there is no virtiofsd, or none could change its root."""
+    return FileServer(work) if os.path.exists(VIRTIOFSD) and os.geteuid() == 0 else None
+
+
+def every_device(work, home="", folder=None):
+    """One device of each kind, where those that can be on an iothread are on `home`; the last one is left in peace.
+
+    With `folder`, guest memory must be shared.
+    """
     image(work, "disk")
     options = ["-drive", f"id=a,file={work}/disk,direct=off", "-device", f"virtio-blk-device,drive=a,id=blk0{home}"]
     options += ["-device", "virtio-balloon-device,id=balloon0,free-page-reporting=true"]
@@ -70,15 +123,19 @@ def every_device(work, home=""):
     if taps():
         options += ["-netdev", f"tap,id=net0,ifname=apush{os.getpid() % 100000}"]
         options += ["-device", f"virtio-net-device,netdev=net0,id=nic0{home}"]
+    if folder:
+        options += ["-chardev", f"socket,path={folder.path},id=fs", "-device", "vhost-user-fs-device,chardev=fs,tag=t,id=fs0"]
     return options + ["-object", "rng-random,id=r1,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r1,id=rng1"]
 
 
-def attack(work, *options, home=""):
+def attack(work, machine, *options, home=""):
     """Runs the guest to its end; what it says that came of the cases, by kind of device and number."""
+    folder = shared_folder(work)
     # A hypercall may never come back where the processor's own means are missing.
     told = "h" if re.search(r"\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text()) else "n"
-    command = ["-smp", "2", *options, *guest(work), "-append", told]
-    with Monitor(work, *command, *every_device(work, home)) as monitor:
+    shares = ",mem-share=on" if folder else ""
+    command = ["-machine", machine + shares, "-smp", "2", *options, *guest(work), "-append", told]
+    with Monitor(work, *command, *every_device(work, home, folder)) as monitor:
         monitor.expect(r"^done\n")
         assert monitor.wait() == 0, monitor.errors
         errors = monitor.errors
@@ -95,7 +152,8 @@ def attack(work, *options, home=""):
 
 def check(results):
     kinds = {kind for kind, _ in results} - {"machine"}
-    assert kinds == set(OWN) - (set() if taps() else {"net"}), kinds
+    missing = (set() if taps() else {"net"}) | (set() if os.path.exists(VIRTIOFSD) and os.geteuid() == 0 else {"fs"})
+    assert kinds == set(OWN) - missing, kinds
     for kind in kinds:
         missing = (ALL | OWN[kind]) - {number for other, number in results if other == kind}
         assert not missing, (kind, missing)
@@ -104,17 +162,17 @@ def check(results):
     assert "same head twice in one batch: stopped, ok" in results["blk", 13], results["blk", 13]
 
 
-@limit(120)
+@limit(240)
 def test_every_case_on_the_main_loop(work):
-    check(attack(work, "-machine", "microvm,hotplug=on"))
+    check(attack(work, "microvm,hotplug=on"))
 
 
-@limit(120)
+@limit(240)
 def test_every_case_on_an_iothread(work):
-    check(attack(work, "-machine", "microvm,hotplug=off", "-object", "iothread,id=io0", home=",iothread=io0"))
+    check(attack(work, "microvm,hotplug=off", "-object", "iothread,id=io0", home=",iothread=io0"))
 
 
-@limit(120)
+@limit(240)
 def test_disks_that_go_while_they_are_read(work):
     """Case 24: plugging, unplugging and pausing while the guest never stops reading from any disk there is."""
     options = ["-machine", "microvm,hotplug=on", "-smp", "2", "-object", "iothread,id=io0", *guest(work)]

@@ -22,7 +22,7 @@ enum register_offset {
 };
 enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET = 0x40, FAILED = 0x80 };
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
-enum kind { NET = 1, BLK = 2, CONSOLE = 3, RNG = 4, BALLOON = 5, VSOCK = 19 };
+enum kind { NET = 1, BLK = 2, CONSOLE = 3, RNG = 4, BALLOON = 5, VSOCK = 19, FS = 26 };
 
 #define FEATURE_INDIRECT (1ul << 28)
 #define FEATURE_EVENT_IDX (1ul << 29)
@@ -79,6 +79,7 @@ void offer(struct ring *ring, u16 head);
 void kick(struct device *d, u32 queue);
 int stopped(struct device *d);
 int settle(struct device *d, u32 queue);
+int is_served_elsewhere(struct device *d);
 int request(struct device *d);
 void outcome(struct device *d, int number, const char *name, enum outcome expected);
 void verdict(struct device *d, int number, const char *name, const char *what, int good);
