@@ -72,10 +72,10 @@ package protocol MachineControl: AnyObject {
     func addDevice(_ spec: DeviceSpec, slot: Int?, _ reply: QMPReply)
     /// Unplugs the device, posts DEVICE_DELETED, then completes `reply`.
     func removeDevice(_ id: String, _ reply: QMPReply)
-    /// Adds an object that devices refer to.
-    func addObject(_ spec: ObjectSpec) throws(QMPError)
-    /// Removes an object that no device uses.
-    func removeObject(_ id: String) throws(QMPError)
+    /// Adds an object that devices refer to, then completes `reply`.
+    func addObject(_ spec: ObjectSpec, _ reply: QMPReply)
+    /// Removes an object that no device uses, then completes `reply`.
+    func removeObject(_ id: String, _ reply: QMPReply)
     /// Gives the disk of this drive or device `size` bytes and tells the guest, then completes `reply`.
     func resizeDisk(_ id: String, to size: UInt64, _ reply: QMPReply)
     /// Sets how many requests a second the disk of this drive or device carries out on average, 0 for no limit, then

@@ -55,6 +55,8 @@ final class MachineBuilder {
         let filters = options.usesSeccomp ? try makeFilters(options.needs(hotPlug: places.hasSpare)) : nil
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
+        var spare: [IOThread] = []
+        for _ in 0..<options.spareIOThreads { spare.append(try IOThread(id: IOThread.spareName)) }
         let board = BoardDevices(options, chardevs, reactor: reactor, bus: home.bus, machine: machine)
         try board.attach()
         let router = AccessRouter(
@@ -70,15 +72,14 @@ final class MachineBuilder {
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
         let ports = Processors.ports(options.topology.cpus)
-        let processors = try makeProcessors(machine, initial, router, iothreads, ports, filters)
-        if let filters { try filter(iothreads, by: filters) }
+        let processors = try makeProcessors(machine, initial, router, iothreads + spare, ports, filters)
+        if let filters { try filter(iothreads + spare, by: filters) }
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, ports: ports, filters: filters, slots: slots,
-                takesDevices: places.hasSpare, chardevs: chardevs,
-                processors: processors,
-                board: board, memory: memory, router: router, events: events, hypervisor: machine))
+                home: home, iothreads: iothreads, spareIOThreads: spare, ports: ports, filters: filters,
+                slots: slots, takesDevices: places.hasSpare, chardevs: chardevs, processors: processors, board: board,
+                memory: memory, router: router, events: events, hypervisor: machine))
         relay.machine = built
         events.connect(built, on: reactor)
         return built

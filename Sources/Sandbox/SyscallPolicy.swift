@@ -29,6 +29,8 @@ package struct MachineNeeds: OptionSet, Sendable {
     package static let connections = MachineNeeds(rawValue: 1 << 3)
     /// Threads for devices.
     package static let iothreads = MachineNeeds(rawValue: 1 << 4)
+    /// Threads for devices that get their names later.
+    package static let spareIOThreads = MachineNeeds(rawValue: 1 << 5)
 
     /// These, and what may come of them later.
     var complete: MachineNeeds { contains(.hotPlug) ? union([.taps, .vhost]) : self }
@@ -64,6 +66,8 @@ package enum SyscallPolicy {
     private static func iothread(_ needs: MachineNeeds) -> [AllowedCall] {
         reactor(needs) + threadEnd
             + when(needs, have: [.taps, .vhost], allow(SYS_ioctl, requests(deviceChanges(needs))))
+            // It takes the name of the iothread that it becomes.
+            + when(needs, have: .spareIOThreads, allow(SYS_prctl, oneOf(argument: 0, [PR_SET_NAME])))
     }
 
     private static func main(_ needs: MachineNeeds) -> [AllowedCall] {

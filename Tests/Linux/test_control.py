@@ -71,7 +71,7 @@ def test_every_command(work):
     for name in ("second", "plugged"):
         (work / name).write_bytes(bytes(8 * MIB))
     options = ["-name", "walk", "-uuid", "550e8400-e29b-41d4-a716-446655440000", "-object", "iothread,id=io0"]
-    options += ["-device", "virtio-balloon-device,id=balloon0", "-disable-seccomp"]
+    options += ["-device", "virtio-balloon-device,id=balloon0"]
     options += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-device,rng=rng,id=rng0"]
     options += ["-chardev", f"socket,id=port,path={work}/port,server,nowait"]
     options += ["-device", "virtio-serial-device,id=bus", "-device", "virtserialport,chardev=port,id=port0,nr=1"]

@@ -20,6 +20,13 @@ struct SpecTests {
     }
 
     @Test(
+        "Spare iothreads are counted", arguments: [("0", 0), ("8", 8), ("9", nil), ("-1", nil), ("", nil), ("on", nil)])
+    func spareIOThreads(text: String, count: Int?) throws {
+        let machine = try? MachineSpec.parse("microvm,spare-iothreads=\(text)")
+        #expect(machine?.spareIOThreads == count)
+    }
+
+    @Test(
         "Topologies, filled in as StratoVirt fills them",
         arguments: [
             ("1", [1, 1, 1, 1, 1, 1, 1]),

@@ -27,6 +27,22 @@ struct WholeMachineTests {
     }
 
     @Test(
+        "A thread is kept for an iothread where hot plug was asked for, and as many as are asked for",
+        arguments: [
+            ("", 0), ("-machine microvm,hotplug=on", 1), ("-machine microvm,hotplug=off", 0),
+            ("-machine microvm,spare-iothreads=3", 3), ("-machine microvm,hotplug=on,spare-iothreads=0", 0),
+            ("-machine microvm,hotplug=off,spare-iothreads=0", 0),
+            ("-machine microvm,hotplug=on,spare-iothreads=7 -object iothread,id=a", 7),
+            // None is needed where threads can be started.
+            ("-machine microvm,hotplug=on,spare-iothreads=2 -disable-seccomp", 0),
+            // What nobody has asked for is no reason to refuse anything.
+            ("-machine microvm,hotplug=on " + (0..<8).map { "-object iothread,id=a\($0)" }.joined(separator: " "), 0),
+        ])
+    func spareIOThreads(line: String, count: Int) throws {
+        #expect(try launch("\(least) \(line)").spareIOThreads == count)
+    }
+
+    @Test(
         "Ports of the serial bus get the first numbers that are free, and only a console gets 0",
         arguments: [
             (["virtconsole", "virtserialport", "virtserialport"], [0, 1, 2]),
@@ -48,6 +64,16 @@ struct WholeMachineTests {
         (
             (cards + ["-netdev tap,id=n2,ifname=t2 -device virtio-net-device,netdev=n2"]).joined(separator: " "),
             "-device virtio-net-device: there are 3 network cards; a MicroVm has at most 2"
+        ),
+        (
+            "-machine microvm,spare-iothreads=7 -object iothread,id=a -object iothread,id=b",
+            "-machine: spare-iothreads: there are 2 iothreads and 7 spare ones; "
+                + "a MicroVm has at most 8 of both together"
+        ),
+        (
+            "-machine microvm,hotplug=off,spare-iothreads=1",
+            "-machine: spare-iothreads: there will be no device for them with hotplug=off; "
+                + "write hotplug=on, or leave spare-iothreads out"
         ),
         (
             "-object memory-backend-ram,id=m,size=256M",

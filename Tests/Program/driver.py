@@ -2,6 +2,7 @@
 memory, one after another. What it needs in its memory, rings and buffers, is part of its image."""
 
 import struct
+from collections import namedtuple
 
 from tiny import IDLE
 
@@ -19,6 +20,10 @@ LIST, MEMORY = 0x100, 0x4000
 
 READABLE, WRITABLE = 0, 2
 VERSION_1 = 1
+
+
+# What a script has placed, for a buffer of several chains.
+Buffer = namedtuple("Buffer", ["address", "length"])
 
 
 class Script:
@@ -50,7 +55,8 @@ class Script:
 
 
 class Queue:
-    """A queue of eight entries, whose chains are offered one by one."""
+    """A queue of eight entries, whose chains are offered one by one; again from the first, if eight is a multiple of
+    how many there are."""
 
     SIZE = 8
 
@@ -60,12 +66,16 @@ class Queue:
         for chain in chains:
             heads.append(len(table))
             for number, (buffer, direction) in enumerate(chain):
-                data = bytes(buffer) if isinstance(buffer, int) else buffer
+                if not isinstance(buffer, Buffer):
+                    data = bytes(buffer) if isinstance(buffer, int) else buffer
+                    buffer = Buffer(script.place(data), len(data))
                 more = number + 1 < len(chain)
-                table.append((script.place(data), len(data), direction | more, len(table) + 1 if more else 0))
+                table.append((*buffer, direction | more, len(table) + 1 if more else 0))
         assert len(table) <= self.SIZE
         self._descriptors = script.place(b"".join(struct.pack("<QIHH", *entry) for entry in table).ljust(16 * self.SIZE))
-        self._available = script.place(struct.pack("<HH8H", 0, 0, *heads, *[0] * (8 - len(heads))))
+        # Behind the last comes the first again.
+        ring = [heads[place % len(heads)] if heads else 0 for place in range(self.SIZE)]
+        self._available = script.place(struct.pack("<HH8H", 0, 0, *ring))
         self.used = script.place(bytes(6 + 8 * self.SIZE))
 
     def set_up(self):
@@ -93,7 +103,7 @@ class Queue:
 
 
 class Device:
-    """The device in a slot, and its queues by their chains: lists of (bytes or length, direction)."""
+    """The device in a slot, and its queues by their chains: lists of (bytes, length or buffer, direction)."""
 
     def __init__(self, script, slot, queues, features=0):
         at = WINDOW + slot * SLOT_SIZE

@@ -84,7 +84,7 @@ def test_everything_that_is_allowed_is_made(work):
         folder.mkdir()
         trace = Trace(work / f"trace-{number}")
         tiny = scenario(folder, trace.under)
-        coverage.add(trace.read(tiny.process.pid), {"io0"})
+        coverage.add(trace.read(tiny.process.pid), {"io0", "spare"})
     coverage.check()
 
 
@@ -214,6 +214,7 @@ def plugging(work, under):
         qmp = tiny.qmp
         add_disk(qmp, "a", disk)
         add_disk(qmp, "b", other, iothread="io0")
+        qmp.execute("object-add", {"qom-type": "iothread", "id": "io1"})
         # A file system that does not tell how direct transfers must be aligned.
         with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
             add_disk(qmp, "d", image(place, "memory"))

@@ -81,8 +81,8 @@ class Trace:
         self.under += ["-e", "signal=none", "-e", "raw=!seccomp,prctl", "-o", str(path)]
 
     def read(self, pid):
-        """Waits for the end of the process and of its trace; its calls under a filter, as (thread's name, filter,
-        number, call's name, arguments)."""
+        """Waits for the end of the process and of its trace; its calls under a filter, as (the name that the
+        thread had when it got the filter, filter, number, call's name, arguments)."""
         deadline = time.monotonic() + PATIENCE
         while not re.search(rf"^{pid} .*\+\+\+ exited", text := self._path.read_text(), re.MULTILINE):
             assert time.monotonic() < deadline, text[-1000:]
@@ -92,11 +92,11 @@ class Trace:
             if not (found := CALL.match(line)):
                 continue
             thread, number, name, rest = found.groups()
-            if name == "prctl" and (title := re.match(r'0xf, "([^"]*)"', rest)):
+            if thread in filters:
+                arguments = [int(word, 0) for word in re.findall(r"(?:^|, )(0x[0-9a-f]+|\d+)", rest.split(")")[0])]
+                calls.append((names.get(thread, "main"), filters[thread], int(number), name, arguments))
+            elif name == "prctl" and (title := re.match(r'0xf, "([^"]*)"', rest)):
                 names[thread] = title[1]
             elif name == "seccomp" and "filter=[" in rest:
                 filters[thread] = Filter(rest)
-            elif thread in filters:
-                arguments = [int(word, 0) for word in re.findall(r"(?:^|, )(0x[0-9a-f]+|\d+)", rest.split(")")[0])]
-                calls.append((names.get(thread, "main"), filters[thread], int(number), name, arguments))
         return calls

@@ -34,7 +34,7 @@ func perform(_ role: ThreadRole, _ number: UInt32?, _ arguments: [Int]) {
     }
 }
 
-let everything: MachineNeeds = [.hotPlug, .taps, .vhost, .connections, .iothreads]
+let everything: MachineNeeds = [.hotPlug, .taps, .vhost, .connections, .iothreads, .spareIOThreads]
 
 func run() throws(Errno) {
     guard CommandLine.arguments.count > 2, let role = ThreadRole(rawValue: CommandLine.arguments[1]) else {

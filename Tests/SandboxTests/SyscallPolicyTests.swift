@@ -33,6 +33,12 @@ import Testing
         #expect(SyscallPolicy.calls(of: .vcpu, in: [.hotPlug, .connections, .iothreads]).count <= 12)
     }
 
+    @Test(arguments: ThreadRole.allCases, [MachineNeeds.spareIOThreads, []])
+    func onlyIOThreadsOfAMachineWithSpareOnesTakeNames(_ role: ThreadRole, _ spare: MachineNeeds) {
+        let calls = SyscallPolicy.calls(of: role, in: spare.union([.hotPlug, .connections, .iothreads]))
+        #expect(calls.contains { $0.number == UInt32(SYS_prctl) } == (role == .iothread && !spare.isEmpty))
+    }
+
     @Test(arguments: [
         (MachineNeeds.hotPlug, [SYS_openat, SYS_statx, SYS_pread64, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
         (.connections, [SYS_connect, SYS_shutdown]),
@@ -92,7 +98,7 @@ struct ForbiddenCall: CustomTestStringConvertible {
         ForbiddenCall(SYS_io_uring_enter, -1), ForbiddenCall(SYS_io_uring_register, -1, 6),
         ForbiddenCall(SYS_close, -1),
         ForbiddenCall(SYS_munmap, -1), ForbiddenCall(SYS_poll, 0), ForbiddenCall(SYS_ioctl, -1, Int(TCSETS)),
-        ForbiddenCall(SYS_connect, -1), ForbiddenCall(SYS_shutdown, -1),
+        ForbiddenCall(SYS_connect, -1), ForbiddenCall(SYS_shutdown, -1), ForbiddenCall(SYS_prctl, Int(PR_SET_NAME)),
     ]
 
     static let ofMain = [
@@ -100,6 +106,7 @@ struct ForbiddenCall: CustomTestStringConvertible {
         ForbiddenCall(SYS_ioctl, -1, 0xae80),
         ForbiddenCall(SYS_openat, -1, 0, Int(O_CREAT)), ForbiddenCall(SYS_read, -1), ForbiddenCall(SYS_socket, 2, 1, 0),
         ForbiddenCall(SYS_bind, -1), ForbiddenCall(SYS_execve, 0), ForbiddenCall(SYS_clone3, 0),
+        ForbiddenCall(SYS_prctl, Int(PR_SET_NAME)),
     ]
 
     private static let stream = Int((SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue) | SOCK_CLOEXEC.rawValue)

@@ -95,9 +95,9 @@ package final class FakeMachine: MachineControl {
 
     package func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply) { answer("set_link \(id) \(isUp)", reply) {} }
 
-    package func addObject(_ spec: ObjectSpec) throws(QMPError) { try simple("object-add \(spec.id)") }
+    package func addObject(_ spec: ObjectSpec, _ reply: QMPReply) { answer("object-add \(spec.id)", reply) {} }
 
-    package func removeObject(_ id: String) throws(QMPError) { try simple("object-del \(id)") }
+    package func removeObject(_ id: String, _ reply: QMPReply) { answer("object-del \(id)", reply) {} }
 
     package func resizeDisk(_ id: String, to size: UInt64, _ reply: QMPReply) {
         answer("block_resize \(id) \(size)", reply) {}

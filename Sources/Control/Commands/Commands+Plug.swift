@@ -84,18 +84,22 @@ extension Command {
             arguments: [Argument("qom-type", .string), Argument("id", .string)] + [Argument](QMPArguments.objectAddKeys)
                 + [Argument("props", .object, "the same, as older clients wrap it", optional: true)]
         ) { call in
-            outcome { () throws(QMPError) in
+            do throws(QMPError) {
                 // Older clients wrap what is not the type or the name.
                 let pairs = try call.arguments.pairs.map { pair in
                     pair.key.hasPrefix("props.") ? KeyValue(String(pair.key.dropFirst(6)), pair.value) : pair
                 }
-                try call.machine.addObject(
-                    try decode { () throws(OptionError) in try QMPArguments.objectAdd(pairs) })
+                call.machine.addObject(
+                    try decode { () throws(OptionError) in try QMPArguments.objectAdd(pairs) }, call.reply)
+                return .later
+            } catch {
+                return .failed(error)
             }
         },
         Command("object-del", "Remove an iothread that no device uses.", arguments: [Argument("id", .string)]) {
             call in
-            outcome { () throws(QMPError) in try call.machine.removeObject(call.arguments.string("id") ?? "") }
+            call.machine.removeObject(call.arguments.string("id") ?? "", call.reply)
+            return .later
         },
         Command(
             "block_resize", "Give a disk's image another size, and tell the guest of it.",

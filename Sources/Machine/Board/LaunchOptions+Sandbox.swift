@@ -7,6 +7,7 @@ extension LaunchOptions {
     func needs(hotPlug: Bool) -> MachineNeeds {
         var needs: MachineNeeds = hotPlug ? .hotPlug : []
         if !iothreads.isEmpty { needs.insert(.iothreads) }
+        if spareIOThreads > 0 { needs.formUnion([.iothreads, .spareIOThreads]) }
         for device in devices {
             switch device {
             case .network(let card):

@@ -2,22 +2,26 @@ import EventLoop
 import Host
 import Synchronization
 
-/// `-object iothread`: a thread with a reactor of its own, which carries the object's id as its name.
-final class IOThread: Sendable {
-    let id: String
+/// `-object iothread`: a thread with a reactor of its own, which carries the object's id as its name. A spare one waits
+/// for an object to become. It belongs to the main reactor.
+final class IOThread {
+    private(set) var id: String
     let handle: ReactorHandle
     /// What lives on the thread.
     let home: Confined<DeviceHome>
     /// The kernel's number of the thread.
     let threadID: Int32
-    private let thread: Mutex<HostThread?>
+    private var thread: HostThread?
+
+    /// What a spare one is called.
+    static let spareName = "spare"
 
     /// Starts the thread and waits until its reactor is there.
     init(id: String) throws(MachineError) {
         self.id = id
         let start = Answer<Result<Running, Errno>>()
         do {
-            thread = Mutex(try HostThread(name: id) { Self.run(name: id, start) })
+            thread = try HostThread(name: id) { Self.run(name: id, start) }
         } catch {
             throw MachineError("-object iothread,id=\(id)", "cannot start its thread: \(error)")
         }
@@ -47,10 +51,23 @@ final class IOThread: Sendable {
         return try answer.wait().get()
     }
 
+    /// Gives it another id, and calls `then` when its thread has that name too.
+    ///
+    /// - Parameter main: the reactor that asks.
+    func rename(_ id: String, on main: Reactor, then: @escaping () -> Void) {
+        self.id = id
+        let answer = Confined(then, to: main)
+        let main = main.handle
+        handle.send { _ in
+            HostThread.nameCurrent(id)
+            main.send { reactor in answer.value(on: reactor)?() }
+        }
+    }
+
     /// Ends the thread and waits for it; its devices must be at rest.
     func stop() {
         handle.send { $0.stop() }
-        thread.withLock { $0.take() }?.join()
+        thread.take()?.join()
     }
 
     private struct Running: Sendable {

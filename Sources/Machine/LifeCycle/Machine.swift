@@ -37,6 +37,8 @@ final class Machine {
     struct Parts {
         let home: DeviceHome
         var iothreads: [IOThread]
+        /// Threads for iothreads to come, as none can be started once system calls are filtered.
+        var spareIOThreads: [IOThread]
         /// The vCPUs' mailboxes, which every reactor serves.
         let ports: [ExitPort]
         /// Nil if system calls are not filtered.
@@ -78,8 +80,11 @@ final class Machine {
     /// Tells QMP's clients of an event.
     func post(_ event: QMPEvent) { server?.post(event) }
 
-    /// Counts an iothread in, or out.
-    func setIOThreads(_ iothreads: [IOThread]) { parts.iothreads = iothreads }
+    /// Notes which iothreads there are now, and which threads are left for others.
+    func setIOThreads(_ iothreads: [IOThread], spare: [IOThread]) {
+        parts.iothreads = iothreads
+        parts.spareIOThreads = spare
+    }
 
     // MARK: Running and pausing
 
@@ -255,7 +260,7 @@ final class Machine {
         parts.board.finish()
         for device in parts.slots.devices { device.finish() }
         parts.chardevs.finish(within: Self.farewell)
-        for iothread in parts.iothreads { iothread.stop() }
+        for iothread in parts.iothreads + parts.spareIOThreads { iothread.stop() }
         return endCause?.status ?? 0
     }
 }

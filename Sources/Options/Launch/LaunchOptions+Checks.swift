@@ -85,6 +85,7 @@ extension LaunchOptions {
 
     private func checkCounts() throws(OptionError) {
         try checkCount(iothreads.count, 0...Limits.iothreads, "-object iothread", "iothreads")
+        try checkSpareIOThreads()
         try checkCount(count("virtio-blk-device"), 0...Limits.disks, "-device virtio-blk-device", "disks")
         try checkCount(
             count("virtio-net-device"), 0...Limits.networkCards, "-device virtio-net-device", "network cards")
@@ -92,6 +93,22 @@ extension LaunchOptions {
             try checkCount(count(type), 0...1, "-device \(type)", "of it")
         }
         try checkCount(devices.count(where: \.hasTransport), 0...Limits.transports, "-device", "devices on MMIO")
+    }
+
+    private func checkSpareIOThreads() throws(OptionError) {
+        guard let spare = machine.spareIOThreads, spare > 0 else { return }
+        guard iothreads.count + spare <= Limits.iothreads else {
+            throw OptionError(
+                option: "-machine", offending: String(spare),
+                problem: "spare-iothreads: there are \(iothreads.count) iothreads and \(spare) spare ones",
+                remedy: "a MicroVm has at most \(Limits.iothreads) of both together")
+        }
+        guard machine.hotPlug != false else {
+            throw OptionError(
+                option: "-machine", offending: String(spare),
+                problem: "spare-iothreads: there will be no device for them with hotplug=off",
+                remedy: "write hotplug=on, or leave spare-iothreads out")
+        }
     }
 
     private func count(_ type: String) -> Int { devices.count { $0.type == type } }

@@ -76,6 +76,13 @@ extension LaunchOptions {
         objects.compactMap { if case .ioThread(let spec) = $0 { spec } else { nil } }
     }
 
+    /// How many threads are kept for iothreads that come later: none where threads can be started at any time. Who
+    /// only gets hot plug because of the guest is a client that knows no `object-add`.
+    package var spareIOThreads: Int {
+        guard usesSeccomp else { return 0 }
+        return machine.spareIOThreads ?? (machine.hotPlug == true ? min(1, Limits.iothreads - iothreads.count) : 0)
+    }
+
     /// The drive of this id.
     package func drive(_ id: String) -> DriveSpec? { drives.first { $0.id == id } }
 

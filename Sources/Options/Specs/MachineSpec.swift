@@ -16,12 +16,15 @@ package struct MachineSpec: Equatable, Sendable {
     package let memoryBackend: String?
     /// Whether the guest gets places for devices that are plugged in later (`hotplug`); nil if its kernel decides.
     package let hotPlug: Bool?
+    /// How many threads are kept for `object-add` (`spare-iothreads`); nil if `hotPlug` decides.
+    package let spareIOThreads: Int?
     /// `accel=`, which `-accel` overrides.
     package let accelerator: AcceleratorSpec?
 
     /// What holds without `-machine`.
     package static let standard = MachineSpec(
-        board: .microvm, dumpsGuestCore: true, sharesMemory: false, memoryBackend: nil, hotPlug: nil, accelerator: nil)
+        board: .microvm, dumpsGuestCore: true, sharesMemory: false, memoryBackend: nil, hotPlug: nil,
+        spareIOThreads: nil, accelerator: nil)
 }
 
 extension MachineSpec {
@@ -37,6 +40,9 @@ extension MachineSpec {
             "memory-backend", .identifier, "the -object memory-backend-* that is the guest's memory")
         static let hotPlug = OptionKey(
             "hotplug", .onOff, "spare places for device_add; on if not given and the guest has no ACPI")
+        static let spareIOThreads = OptionKey(
+            "spare-iothreads", ValueType<Int>.number("a number of threads", 0...LaunchOptions.Limits.iothreads),
+            "threads kept for object-add of an iothread; 1 if not given and hotplug=on is")
         static let accel = OptionKey("accel", .accelerator, "as -accel, which wins if both are given")
         static let usb = OptionKey("usb", .usb, "off; a MicroVm has no USB")
     }
@@ -44,7 +50,7 @@ extension MachineSpec {
     static let keys = [
         Keys.type.description, Keys.dumpGuestCore.description, Keys.memShare.description,
         Keys.memoryBackend.description,
-        Keys.hotPlug.description,
+        Keys.hotPlug.description, Keys.spareIOThreads.description,
         Keys.accel.description,
         Keys.usb.description,
     ]
@@ -62,7 +68,8 @@ extension MachineSpec {
             board: board, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
             sharesMemory: try reader.value(Keys.memShare),
             memoryBackend: try reader.optional(Keys.memoryBackend),
-            hotPlug: try reader.optional(Keys.hotPlug), accelerator: try reader.optional(Keys.accel))
+            hotPlug: try reader.optional(Keys.hotPlug), spareIOThreads: try reader.optional(Keys.spareIOThreads),
+            accelerator: try reader.optional(Keys.accel))
     }
 }
 
