@@ -56,7 +56,7 @@ final class MachineBuilder {
         var iothreads: [IOThread] = []
         for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
         var spare: [IOThread] = []
-        for _ in 0..<options.spareIOThreads { spare.append(try IOThread(id: IOThread.spareName)) }
+        for _ in 0..<options.spareIOThreads { spare.append(try IOThread.spare()) }
         let board = BoardDevices(options, chardevs, reactor: reactor, bus: home.bus, machine: machine)
         try board.attach()
         let router = AccessRouter(
@@ -195,11 +195,11 @@ final class MachineBuilder {
     /// Leaves the iothreads what they need to serve their devices, now that these are made.
     private func filter(_ iothreads: [IOThread], by filters: ThreadFilters) throws(MachineError) {
         for iothread in iothreads {
-            try iothread.perform { [id = iothread.id] _ throws(MachineError) in
+            try iothread.perform { [place = iothread.place] _ throws(MachineError) in
                 do {
                     try filters.install(.iothread)
                 } catch {
-                    throw MachineError("-object iothread,id=\(id)", "cannot filter its system calls: \(error)")
+                    throw MachineError(place, "cannot filter its system calls: \(error)")
                 }
             }
         }

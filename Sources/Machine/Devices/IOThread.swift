@@ -6,6 +6,8 @@ import Synchronization
 /// for an object to become. It belongs to the main reactor.
 final class IOThread {
     private(set) var id: String
+    /// What errors about its start call it.
+    let place: String
     let handle: ReactorHandle
     /// What lives on the thread.
     let home: Confined<DeviceHome>
@@ -17,13 +19,23 @@ final class IOThread {
     static let spareName = "spare"
 
     /// Starts the thread and waits until its reactor is there.
-    init(id: String) throws(MachineError) {
+    convenience init(id: String) throws(MachineError) {
+        try self.init(id: id, place: "-object iothread,id=\(id)")
+    }
+
+    /// A spare one.
+    static func spare() throws(MachineError) -> IOThread {
+        try IOThread(id: spareName, place: "-machine spare-iothreads")
+    }
+
+    private init(id: String, place: String) throws(MachineError) {
         self.id = id
+        self.place = place
         let start = Answer<Result<Running, Errno>>()
         do {
             thread = try HostThread(name: id) { Self.run(name: id, start) }
         } catch {
-            throw MachineError("-object iothread,id=\(id)", "cannot start its thread: \(error)")
+            throw MachineError(place, "cannot start its thread: \(error)")
         }
         switch start.wait() {
         case .success(let running):
@@ -31,7 +43,7 @@ final class IOThread {
             home = running.home
             threadID = running.threadID
         case .failure(let error):
-            throw MachineError("-object iothread,id=\(id)", "cannot make its io_uring: \(error)")
+            throw MachineError(place, "cannot make its io_uring: \(error)")
         }
     }
 
