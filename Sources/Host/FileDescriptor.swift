@@ -57,6 +57,16 @@ package struct OpenOptions: OptionSet, Sendable {
     package static let directory = OpenOptions(rawValue: O_DIRECTORY)
     /// `O_DIRECT`: transfers bypass the page cache and must be aligned.
     package static let direct = OpenOptions(rawValue: 0o40000)
+    /// `O_PATH`: the file can be named by it, and neither read nor written.
+    package static let pathOnly = OpenOptions(rawValue: 0o10_000_000)
+    /// Both bits that tell whether a file is read, written, or both.
+    package static let accessMode = OpenOptions(rawValue: O_ACCMODE)
+
+    /// Whether a file that is open in this way can be used in that: `readOnly`, `writeOnly` or `readWrite`.
+    package func allow(_ mode: OpenOptions) -> Bool {
+        let own = intersection(.accessMode)
+        return !contains(.pathOnly) && (own == mode || own == .readWrite)
+    }
 }
 
 extension FileDescriptor {
@@ -90,9 +100,19 @@ extension FileDescriptor {
 
     /// Sets or clears `O_NONBLOCK`.
     package func setNonBlocking(_ on: Bool) throws(Errno) {
-        let flags = try checked { host_fcntl(rawValue, F_GETFL, 0) }
-        let wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK
-        if wanted != flags { _ = try checked { host_fcntl(rawValue, F_SETFL, Int(wanted)) } }
+        let options = try options()
+        let wanted = on ? options.union(.nonBlocking) : options.subtracting(.nonBlocking)
+        if wanted != options { try setOptions(wanted) }
+    }
+
+    /// How the file is open: what `open` was told, as far as it holds on.
+    package func options() throws(Errno) -> OpenOptions {
+        OpenOptions(rawValue: try checked { host_fcntl(rawValue, F_GETFL, 0) })
+    }
+
+    /// Changes what can be changed of an open file, for all descriptors of it: `append`, `nonBlocking` and `direct`.
+    package func setOptions(_ wanted: OpenOptions) throws(Errno) {
+        _ = try checked { host_fcntl(rawValue, F_SETFL, Int(wanted.rawValue)) }
     }
 }
 

@@ -45,6 +45,56 @@ import Testing
         #expect(problem(file.path, readOnly: true, direct: true) == nil)
     }
 
+    // MARK: Handed over
+
+    private func problem(
+        handedOver path: String, _ options: OpenOptions, readOnly: Bool = false, direct: Bool = false
+    ) throws -> String? {
+        let file = try FileDescriptor.open(path, options)
+        do {
+            _ = try RawImage(handedOver: file, name: "/dev/fdset/1", readOnly: readOnly, direct: direct)
+            return nil
+        } catch {
+            #expect(error.path == "/dev/fdset/1")
+            return error.problem
+        }
+    }
+
+    @Test(arguments: [false, true], [OpenOptions.readWrite, [.readWrite, .direct, .append, .nonBlocking]])
+    func usesAFileAsTheImageNeedsIt(direct: Bool, opened: OpenOptions) throws {
+        let file = try TemporaryFile(size: 1 << 20)
+        let theirs = try FileDescriptor.open(file.path, opened)
+        let image = try RawImage(handedOver: theirs.duplicate(), name: "x", readOnly: false, direct: direct)
+        #expect(image.size == 1 << 20 && image.isDirect == direct)
+        #expect(direct ? image.alignment.offset >= 512 : image.alignment.offset == 1)
+        let options = try theirs.options().intersection([.direct, .append, .nonBlocking])
+        #expect(options == (direct ? .direct : []))
+        #expect(try RawImage(path: file.path, readOnly: true, direct: false).identity == image.identity)
+    }
+
+    @Test func refusesAFileThatIsNotOpenForIt() throws {
+        let file = try TemporaryFile(size: 4096)
+        #expect(try problem(handedOver: file.path, .readOnly) == "is not open for reading and writing")
+        #expect(try problem(handedOver: file.path, .writeOnly) == "is not open for reading and writing")
+        #expect(try problem(handedOver: file.path, .writeOnly, readOnly: true) == "is not open for reading")
+        #expect(try problem(handedOver: file.path, .pathOnly, readOnly: true) == "is not open for reading")
+        #expect(try problem(handedOver: file.path, .readOnly, readOnly: true) == nil)
+        #expect(try problem(handedOver: file.path, .readWrite, readOnly: true) == nil)
+    }
+
+    @Test func refusesAnythingElseThatIsOpen() throws {
+        let kind = "is neither a regular file nor a block device"
+        #expect(try problem(handedOver: "/dev/null", .readWrite) == kind)
+        #expect(try problem(handedOver: "/", [.readOnly, .directory], readOnly: true) == kind)
+        #expect(
+            try problem(handedOver: "/proc/self/status", .readOnly, readOnly: true, direct: true)
+                == "its file system does not do direct I/O; use direct=off")
+        let file = try TemporaryFile(size: 1000)
+        #expect(
+            try problem(handedOver: file.path, .readWrite, direct: true)?.contains("no multiple of the 512 bytes")
+                == true)
+    }
+
     @Test func neverLooksForAnotherFormat() throws {
         let file = try TemporaryFile(size: 4096)
         try file.write(Array("QFI\u{fb}".utf8))

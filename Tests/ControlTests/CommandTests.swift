@@ -1,3 +1,4 @@
+import Host
 import TestSupport
 import Testing
 
@@ -42,6 +43,7 @@ import Testing
             """#
         ),
         ("query-memory-size-summary", #"{"base-memory":268435456,"plugged-memory":0}"#),
+        ("query-fdsets", #"[{"fdset-id":2,"fds":[{"fd":7,"opaque":"rdwr:/img/a"},{"fd":9}]}]"#),
         ("query-yank", #"[{"type":"chardev","id":"agent"}]"#),
         ("query-migrate", #"{"status":"setup"}"#),
         ("query-sev-capabilities", "{}"),
@@ -192,6 +194,49 @@ import Testing
             {"name":"wr_bytes","type":"cumulative","unit":"bytes","exponent":0}]}]
             """#
         #expect(answer("query-stats-schemas") == #"{"return":\#(text)}"# + "\r\n")
+    }
+
+    // MARK: Descriptors
+
+    /// Each with the last descriptor that came before it; it is the command's only once.
+    @Test(arguments: [
+        ("getfd", #"{"fdname":"a"}"#, "getfd a", "Invalid SCM message: no descriptor came with the command"),
+        ("add-fd", "{}", "add-fd - -", "No file descriptor supplied via SCM_RIGHTS"),
+        ("add-fd", #"{"fdset-id":3,"opaque":"x"}"#, "add-fd 3 x", "No file descriptor supplied via SCM_RIGHTS"),
+    ])
+    func takesADescriptor(command: String, arguments: String, call: String, missing: String) throws {
+        let session = QMPSession.forTest(machine)
+        _ = session.takeOutput()
+        session.receive(try FileDescriptor.open("/dev/null", [.readWrite]))
+        let text = #"{"execute":"\#(command)","arguments":\#(arguments)}"#
+        #expect(session.exchange(text).hasPrefix(#"{"return":{"#))
+        #expect(machine.calls == [call])
+        #expect(session.exchange(text).contains("\(command): \(missing)"))
+        #expect(machine.calls == [call])
+    }
+
+    @Test(arguments: [
+        ("add-fd", #"{"fdset-id":-1}"#, "argument 'fdset-id' must be an integer from 0 to"),
+        ("add-fd", #"{"fdset-id":"0"}"#, "argument 'fdset-id' must be an integer from 0 to"),
+        ("remove-fd", "{}", "argument 'fdset-id' is missing"),
+        ("remove-fd", #"{"fdset-id":0,"fd":-3}"#, "argument 'fd' must be an integer from 0 to"),
+    ])
+    func refusesDescriptorArguments(command: String, arguments: String, reason: String) throws {
+        let session = QMPSession.forTest(machine)
+        _ = session.takeOutput()
+        session.receive(try FileDescriptor.open("/dev/null", [.readWrite]))
+        let answer = session.exchange(#"{"execute":"\#(command)","arguments":\#(arguments)}"#)
+        #expect(answer.contains("\(command): \(reason)"), "\(answer)")
+        #expect(machine.calls.isEmpty)
+    }
+
+    @Test(arguments: [("", "remove-fd 4 -"), (#","fd":7"#, "remove-fd 4 7")])
+    func removesDescriptors(one: String, call: String) {
+        let session = QMPSession.forTest(machine)
+        _ = session.takeOutput()
+        let answer = session.exchange(#"{"execute":"remove-fd","arguments":{"fdset-id":4\#(one)}}"#)
+        #expect(answer == #"{"return":{}}"# + "\r\n")
+        #expect(machine.calls == [call])
     }
 
     // MARK: Arguments

@@ -11,7 +11,7 @@ import Testing
     private func answer(_ command: String, _ arguments: String = "{}") throws -> JSONValue {
         let session = QMPSession.forTest(machine)
         _ = session.takeOutput()
-        // For getfd.
+        // For getfd and add-fd.
         session.receive(try FileDescriptor.open("/dev/null", [.readWrite]))
         let text = session.exchange(#"{"execute":"\#(command)","arguments":\#(arguments)}"#)
         return try JSONValue(parsing: text, limits: JSONLimits(bytes: 1 << 20))
@@ -32,6 +32,8 @@ import Testing
         "set_link": #"{"name":"d","up":true}"#,
         "getfd": #"{"fdname":"d"}"#,
         "closefd": #"{"fdname":"d"}"#,
+        "add-fd": #"{"fdset-id":1,"opaque":"d"}"#,
+        "remove-fd": #"{"fdset-id":1}"#,
         "balloon": #"{"value":134217728}"#,
         "trace-get-state": #"{"name":"*"}"#,
         "human-monitor-command": #"{"command-line":"info snapshots"}"#,

@@ -63,6 +63,7 @@ def send_with_descriptor(qmp, message, descriptor):
     socket.send_fds(qmp.socket, [json.dumps(message).encode()], [descriptor])
     reply = qmp.receive()
     assert "return" in reply, reply
+    return reply["return"]
 
 
 @limit(600)
@@ -216,6 +217,21 @@ def plugging(walk, guest, work):
     # The machine's end of it was the last.
     assert os.read(read, 1) == b""
     os.close(read)
+    # An image that is open already, which the guest reads.
+    with open(work / "plugged", "r+b") as file:
+        file.write(b"handed over")
+        file.flush()
+        kept = send_with_descriptor(guest.qmp, {"execute": "add-fd", "arguments": {"opaque": "o"}}, file.fileno())
+    walk.done.add("add-fd")
+    assert walk("query-fdsets") == [{"fdset-id": 0, "fds": [{"fd": kept["fd"], "opaque": "o"}]}]
+    walk.refused("remove-fd", {"fdset-id": 1}, "no set 1")
+    file = {"driver": "file", "filename": "/dev/fdset/0"}
+    assert walk("blockdev-add", {"driver": "raw", "node-name": "given", "file": file}) == {}
+    assert walk("remove-fd", {"fdset-id": 0, "fd": kept["fd"]}) == {}
+    assert walk("device_add", {"id": "given", "driver": "virtio-blk-mmio", "drive": "given"}) == {}
+    guest.shell(f"until [ $(cat /sys/class/block/vdc/size) = {8 * MIB // 512} ]; do sleep 0.1; done")
+    guest.shell("dd if=/dev/vdc bs=512 count=1 iflag=direct 2>/dev/null | grep -q '^handed over'")
+    assert walk("device_del", {"id": "given"}) == {}
     walk.refused("netdev_add", {"id": "net9", "type": "tap", "ifname": "lo"}, "is no tap")
     assert walk("netdev_add", {"id": "net9", "type": "tap", "ifname": "apwalk"}) == {}
     assert walk("device_add", {"id": "net9", "driver": "virtio-net-mmio"}) == {}

@@ -76,6 +76,21 @@ package final class FakeMachine: MachineControl {
 
     package func closeDescriptor(_ name: String) throws(QMPError) { try simple("closefd \(name)") }
 
+    package var descriptorSets = [
+        FDSetInfo(number: 2, descriptors: [.init(number: 7, opaque: "rdwr:/img/a"), .init(number: 9)])
+    ]
+
+    package func addDescriptor(
+        _ file: consuming FileDescriptor, toSet set: UInt64?, opaque: String?
+    ) throws(QMPError) -> (set: UInt64, number: Int32) {
+        try simple("add-fd \(set.map { String($0) } ?? "-") \(opaque ?? "-")")
+        return (set ?? 0, file.rawValue)
+    }
+
+    package func removeDescriptor(_ number: UInt64?, fromSet set: UInt64) throws(QMPError) {
+        try simple("remove-fd \(set) \(number.map { String($0) } ?? "-")")
+    }
+
     package func addDrive(_ spec: DriveSpec) throws(QMPError) {
         try simple("blockdev-add \(spec.id)")
         drives.append(spec)

@@ -29,18 +29,38 @@ package final class RawImage {
     ///   of two up to 64 KiB.
     /// - Throws: `ImageError` if there is none, if it is neither a regular file nor a block device, if the host lets
     ///   it not be opened in this way, or if `direct` cannot be had.
-    package init(path: String, readOnly: Bool, direct: Bool, leastAlignment: Int = 512) throws(ImageError) {
-        file = try Self.open(path, readOnly: readOnly, direct: direct)
+    package convenience init(
+        path: String, readOnly: Bool, direct: Bool, leastAlignment: Int = 512
+    ) throws(ImageError) {
+        try self.init(
+            Self.open(path, readOnly: readOnly, direct: direct), path, readOnly: readOnly, direct: direct,
+            leastAlignment: leastAlignment)
+    }
+
+    /// Takes over an image that somebody else has opened. How it bypasses the page cache is a matter of the open file,
+    /// and so changes for all who have it.
+    ///
+    /// - Parameter name: what errors call it.
+    /// - Throws: as above, and if the file is not open for what the image needs.
+    package convenience init(
+        handedOver file: consuming FileDescriptor, name: String, readOnly: Bool, direct: Bool
+    ) throws(ImageError) {
+        try self.init(file, name, readOnly: readOnly, direct: direct, leastAlignment: 512)
+    }
+
+    private init(
+        _ file: consuming FileDescriptor, _ path: String, readOnly: Bool, direct: Bool, leastAlignment: Int
+    ) throws(ImageError) {
         let status: FileStatus
         do {
             status = try FileStatus(of: file)
-            try file.setNonBlocking(false)
         } catch {
             throw ImageError(path: path, problem: "\(error)")
         }
         guard status.kind == .regular || status.kind == .blockDevice else {
             throw ImageError(path: path, problem: "is neither a regular file nor a block device")
         }
+        try Self.prepare(file, path, readOnly: readOnly, direct: direct)
         isBlockDevice = status.kind == .blockDevice
         let logical = isBlockDevice ? (try? file.logicalBlockSize()) ?? 512 : 512
         if direct {
@@ -55,6 +75,7 @@ package final class RawImage {
         physicalBlockSize =
             physical.nonzeroBitCount == 1 && physical <= 1 << 20
             ? max(logicalBlockSize, Int(physical)) : logicalBlockSize
+        self.file = file
         self.path = path
         isReadOnly = readOnly
         isDirect = direct
@@ -127,6 +148,29 @@ package final class RawImage {
                 problem += "; it can be used with readonly=on if it may be read"
             }
             throw ImageError(path: path, problem: problem)
+        }
+    }
+
+    /// Has it be open as the image needs it, whoever has opened it.
+    private static func prepare(
+        _ file: borrowing FileDescriptor, _ path: String, readOnly: Bool, direct: Bool
+    ) throws(ImageError) {
+        do {
+            let options = try file.options()
+            guard options.allow(readOnly ? .readOnly : .readWrite) else {
+                throw ImageError(
+                    path: path, problem: "is not open for \(readOnly ? "reading" : "reading and writing")")
+            }
+            var wanted = options.subtracting([.nonBlocking, .append, .direct])
+            if direct { wanted.insert(.direct) }
+            if wanted != options { try file.setOptions(wanted) }
+        } catch let error as ImageError {
+            throw error
+        } catch {
+            guard direct, error as? Errno == .invalidArgument else {
+                throw ImageError(path: path, problem: "cannot be used as it is open: \(error)")
+            }
+            throw ImageError(path: path, problem: "its file system does not do direct I/O; use direct=off")
         }
     }
 

@@ -41,6 +41,7 @@ package struct CommandTable: Sendable {
         Section("Memory", Command.balloon),
         Section("Disks", Command.blockQueries),
         Section("Plugging in and out", Command.plugging),
+        Section("Descriptors that are handed over", Command.descriptors),
         Section("Counters", Command.statistics),
         Section("Connections", Command.yank),
         Section("Types, objects and their properties", Command.objectModel),

@@ -63,23 +63,6 @@ extension Command {
             return .later
         },
         Command(
-            "getfd", "Keep the descriptor that came with this command under a name.",
-            arguments: [Argument("fdname", .string)]
-        ) { call in
-            outcome { () throws(QMPError) in
-                guard let file = call.session.takeDescriptor() else {
-                    throw QMPError("getfd: Invalid SCM message: no descriptor came with the command")
-                }
-                try call.machine.keepDescriptor(file, as: call.arguments.string("fdname") ?? "")
-            }
-        },
-        Command("closefd", "Close a descriptor that getfd has kept.", arguments: [Argument("fdname", .string)]) {
-            call in
-            outcome { () throws(QMPError) in
-                try call.machine.closeDescriptor(call.arguments.string("fdname") ?? "")
-            }
-        },
-        Command(
             "object-add", "Add an iothread for devices that are plugged in later.",
             arguments: [Argument("qom-type", .string), Argument("id", .string)] + [Argument](QMPArguments.objectAddKeys)
                 + [Argument("props", .object, "the same, as older clients wrap it", optional: true)]

@@ -11,20 +11,46 @@ final class Drive {
     /// The image's size in bytes when it was opened, or grew.
     private(set) var size: UInt64
     fileprivate let image: RawImage
+    /// Whether somebody else has opened it, and may still have it open.
+    let isHandedOver: Bool
     private var isLocked = false
 
     /// Opens the image.
     ///
     /// - Parameter place: what errors call it.
-    init(_ spec: DriveSpec, _ place: String) throws(MachineError) {
+    convenience init(_ spec: DriveSpec, _ place: String) throws(MachineError) {
+        let image: RawImage
         do {
             image = try RawImage(path: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
         } catch {
             throw MachineError(place, "\(error)")
         }
+        self.init(spec, image, isHandedOver: false)
+    }
+
+    /// Takes over the image that is open already.
+    convenience init(
+        _ spec: DriveSpec, _ place: String, handedOver file: consuming FileDescriptor
+    ) throws(MachineError) {
+        let image: RawImage
+        do {
+            image = try RawImage(
+                handedOver: file, name: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
+        } catch {
+            throw MachineError(place, "\(error)")
+        }
+        self.init(spec, image, isHandedOver: true)
+    }
+
+    private init(_ spec: DriveSpec, _ image: RawImage, isHandedOver: Bool) {
         self.spec = spec
+        self.image = image
+        self.isHandedOver = isHandedOver
         size = image.size
     }
+
+    /// Whether this is the image's file.
+    func isImage(_ file: FileStatus) -> Bool { image.identity == (file.device, file.inode) }
 
     /// Whether both are the same file, and one of them writes it.
     func conflicts(with other: Drive) -> Bool {
@@ -50,6 +76,16 @@ final class Drive {
             throw MachineError("-drive id=\(spec.id)", "\(error)")
         }
         isLocked = true
+    }
+
+    /// Takes the lock anew if it was taken: the process loses it with any descriptor of the file that it closes.
+    func renewLock() {
+        guard isLocked else { return }
+        do {
+            try image.lock()
+        } catch {
+            Log.warn(spec.id, "\(error)")
+        }
     }
 }
 

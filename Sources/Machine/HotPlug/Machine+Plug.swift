@@ -3,20 +3,6 @@ import Host
 import Options
 
 extension Machine {
-    // MARK: Descriptors
-
-    func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError) {
-        guard backends.keep(file, as: name) else {
-            throw QMPError("getfd: too many descriptors are kept; closefd those that are not needed")
-        }
-    }
-
-    func closeDescriptor(_ name: String) throws(QMPError) {
-        guard backends.close(name) else { throw QMPError("closefd: there is no descriptor named '\(name)'") }
-    }
-
-    var descriptorNumbers: [String: Int32] { backends.numbers }
-
     /// Files are opened only while there may be devices for them.
     func checkTakesDevices(_ command: String) throws(QMPError) {
         guard parts.takesDevices else {
@@ -35,21 +21,23 @@ extension Machine {
         guard disks.count + backends.unusedDrives.count < LaunchOptions.Limits.disks else {
             throw QMPError("blockdev-add: a MicroVm has at most \(LaunchOptions.Limits.disks) disks")
         }
+        let others = disks.map(\.drive) + backends.unusedDrives
         do throws(MachineError) {
-            let drive = try Drive(spec, "blockdev-add node-name=\(spec.id)")
-            if let other = (disks.map(\.drive) + backends.unusedDrives).first(where: { $0.conflicts(with: drive) }) {
-                throw MachineError(
-                    "blockdev-add node-name=\(spec.id)",
-                    "'\(spec.file)' is also the image of \(other.spec.id); use it once, or read-only in both")
+            let drive = try open(spec, beside: others)
+            if let other = others.first(where: { $0.conflicts(with: drive) }) {
+                throw isInUse(spec, by: other)
             }
             backends.add(drive)
         } catch {
+            // It may be a file that is in use already.
+            renewLocks()
             throw QMPError("\(error)")
         }
     }
 
     func removeDrive(_ id: String) throws(QMPError) {
-        if backends.takeDrive(id) != nil || backends.takeDeparture(of: id) { return }
+        if backends.takeDrive(id) != nil { return renewLocks() }
+        if backends.takeDeparture(of: id) { return }
         if let disk = disk(ofDrive: id) {
             throw QMPError("blockdev-del: \(id) is in use by the device \(disk.id); device_del takes both away")
         }

@@ -4,6 +4,7 @@ import Options
 /// What clients have given the machine for devices that are still to come: images and taps that
 /// are open, and descriptors.
 final class PlugBackends {
+    let fdSets = FDSets()
     private var drives: [String: Drive] = [:]
     private var netdevs: [String: Netdev] = [:]
     private var descriptors: [String: Descriptor] = [:]
@@ -23,8 +24,8 @@ final class PlugBackends {
         var number: Int32 { file?.rawValue ?? -1 }
     }
 
-    /// How many descriptors, and how many names of departed images, are kept at most.
-    private static let limit = 64
+    /// How many descriptors of either kind, and how many names of departed images, are kept at most.
+    static let limit = 64
 
     // MARK: Images
 
