@@ -84,6 +84,10 @@ let package = Package(
             name: "VsockBenchmark",
             dependencies: ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"],
             path: "Tests/Benchmarks/VsockBenchmark", swiftSettings: settings),
+        .executableTarget(
+            name: "NetworkBenchmark",
+            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"],
+            path: "Tests/Benchmarks/NetworkBenchmark", swiftSettings: settings),
 
         // Makes system calls on a filtered thread, which may end the process: for the tests of the sandbox.
         .executableTarget(

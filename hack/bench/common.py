@@ -6,6 +6,7 @@ import select
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -61,6 +62,22 @@ def qemu(options, kernel, *more, qmp=None):
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", str(kernel)),
         *("-qmp", f"unix:{qmp or options.work / 'qmp'},server,nowait", *more),
     ]
+
+
+def alone(product, *words, rounds):
+    """Builds a load that has device and driver in one process, and runs it: by name, the medians of its lines' numbers."""
+    scratch = HACK.parent / ".build/benchmark"
+    build = ["swift", "build", "-c", "release", "--product", product, "--scratch-path", scratch]
+    build += ["-Xswiftc", "-static-stdlib", "-Xswiftc", "-enforce-exclusivity=unchecked"]
+    if subprocess.run(build, cwd=HACK.parent, stdout=sys.stderr).returncode:
+        raise BenchError("the build failed")
+    program = [word if word != product else scratch / "release" / product for word in words]
+    found = {}
+    for _ in range(rounds):
+        for line in subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
+            name, *values = line.split()
+            found.setdefault(name, []).append([float(value) for value in values])
+    return {name: [median(column) for column in zip(*runs)] for name, runs in found.items()}
 
 
 def require_kvm():

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""A TCP stream between the host and a guest, each way, by iperf3.
+"""Streams through a network card, each way.
 
-A stock Linux in the lab has one card on a tap, served by Apus and by QEMU's microvm, in user space and by the kernel's
+First without a guest: the device alone, with a driver and its peer on another thread of the same process, and a tap in
+a network namespace. Then a TCP stream by iperf3: a stock Linux in the lab has one card on a tap, served by Apus and by QEMU's microvm, in user space and by the kernel's
 vhost-net. Once by the clock, and once with counted instructions (see boot.py), those of both ends of the stream, of the
 monitor and of the host's kernel together.
 """
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from boot import idle_time
-from common import HACK, median, table, title
+from common import HACK, alone, median, table, title
 
 TOP = HACK.parent
 MIB = 1 << 20
@@ -28,6 +29,24 @@ APPEND = f"console=ttyS0 loglevel=5 panic=-1 noxsave apus.run=iperf-server:{GUES
 
 
 def run(options):
+    without_guest(options.runs or 5)
+    with_guest(options)
+
+
+def without_guest(rounds):
+    """The device alone."""
+    lay = 'ip tuntap add dev "$2" mode tap vnet_hdr && ip link set "$2" up && exec "$0" "$@"'
+    lead = ["unshare", "--net", "sh", "-c", lay] if os.geteuid() == 0 and os.path.exists("/dev/net/tun") else []
+    middle = alone("NetworkBenchmark", *lead, "NetworkBenchmark", "1024", *([TAP] if lead else []), rounds=rounds)
+    title(f"network: the device alone on {'a tap' if lead else 'a pair of sockets'}, 1 GiB a stream; medians of {rounds}")
+    table(
+        [("frames/s", 0), ("MiB/s", 0), ("CPU s/GiB", 3), ("calls/frame", 3), ("interrupts/frame", 4)],
+        [(name.replace("-", " "), *values) for name, values in middle.items()],
+    )
+
+
+def with_guest(options):
+    """A stock Linux in the lab."""
     subprocess.run([HACK / "deps", "kernel", "guest", "lab", "tools"], check=True)
     subprocess.run([HACK / "images"], check=True)
     # A copy, since a binary that is built anew meanwhile would be lost to the lab.

@@ -17,33 +17,22 @@ import time
 from pathlib import Path
 
 from boot import idle_time
-from common import HACK, BenchError, median, table, title
+from common import HACK, alone, median, table, title
 
 TOP = HACK.parent
 MIB = 1 << 20
-SCRATCH = TOP / ".build/benchmark"
 AMOUNT = 64 * MIB
 TRIPS = 500
 
 
 def run(options):
-    alone(options.runs or 5)
+    without_guest(options.runs or 5)
     with_guest(options)
 
 
-def alone(rounds):
-    """The device without a guest."""
-    build = ["swift", "build", "-c", "release", "--product", "VsockBenchmark", "--scratch-path", SCRATCH]
-    build += ["-Xswiftc", "-static-stdlib", "-Xswiftc", "-enforce-exclusivity=unchecked"]
-    if subprocess.run(build, cwd=TOP, stdout=sys.stderr).returncode:
-        raise BenchError("the build failed")
-    found = {}
-    for _ in range(rounds):
-        program = [SCRATCH / "release/VsockBenchmark", "1024", "20000"]
-        for line in subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
-            name, *values = line.split()
-            found.setdefault(name, []).append([float(value) for value in values])
-    middle = {name: [median(column) for column in zip(*runs)] for name, runs in found.items()}
+def without_guest(rounds):
+    """The device alone."""
+    middle = alone("VsockBenchmark", "VsockBenchmark", "1024", "20000", rounds=rounds)
     title(f"vsock: the device alone, 1 GiB a stream; medians of {rounds}")
     many, one = middle["host-to-guest"], middle["host-to-guest-by-one"]
     rows = [
