@@ -28,6 +28,8 @@ package final class AccessRouter: Sendable {
     private let serial: SerialPorts?
     private let window: Range<UInt64>
     private let slotSize: UInt64
+    private let interruptRegisters: InterruptRegisters?
+    private let interruptStatuses: [InterruptStatus]
     private let owners: Owners
 
     private final class Place: Sendable {
@@ -60,15 +62,27 @@ package final class AccessRouter: Sendable {
         }
     }
 
+    /// Where in its slot a device tells why it interrupts, and where it is told that the driver knows; four bytes each.
+    package struct InterruptRegisters: Sendable {
+        package let status: UInt64
+        package let acknowledge: UInt64
+
+        package init(status: UInt64, acknowledge: UInt64) {
+            self.status = status
+            self.acknowledge = acknowledge
+        }
+    }
+
     /// - Parameters:
     ///   - main: the reactor that owns the ports.
     ///   - iothreads: the further reactors, at most 14.
     ///   - ports: the port ranges that devices own.
     ///   - serial: the serial port, if there is one.
     ///   - window: where the memory slots begin, and the size of each in bytes.
+    ///   - interruptRegisters: those that `interruptStatus(ofSlot:)` has; the devices are asked for them if nil.
     package init(
         main: ReactorHandle, iothreads: [ReactorHandle], ports: [ClosedRange<UInt16>], serial: SerialPorts?,
-        window: UInt64, slotSize: UInt64
+        window: UInt64, slotSize: UInt64, interruptRegisters: InterruptRegisters? = nil
     ) {
         self.main = main
         let given: [ReactorHandle?] = [main] + Array(iothreads.prefix(Self.maximumIOThreads))
@@ -78,6 +92,8 @@ package final class AccessRouter: Sendable {
         self.serial = serial
         self.window = window..<(window &+ slotSize &* UInt64(Self.maximumSlots))
         self.slotSize = slotSize
+        self.interruptRegisters = interruptRegisters
+        interruptStatuses = (0..<Self.maximumSlots).map { _ in InterruptStatus() }
         owners = Owners()
     }
 
@@ -106,6 +122,11 @@ package final class AccessRouter: Sendable {
         if slot < 16 { update(owners.low) } else { update(owners.high) }
     }
 
+    /// Where whoever is in the slot keeps the causes of its interrupt; of a slot that there is not, nobody reads it.
+    package func interruptStatus(ofSlot slot: Int) -> InterruptStatus {
+        interruptStatuses.indices.contains(slot) ? interruptStatuses[slot] : InterruptStatus()
+    }
+
     /// Who answers a port access.
     package func answer(port: UInt16, isWrite: Bool, size: UInt8) -> Answer {
         if let serial, port >= serial.first, size == 1 {
@@ -127,10 +148,23 @@ package final class AccessRouter: Sendable {
     /// Who answers a memory access.
     package func answer(address: UInt64) -> Answer {
         guard window.contains(address) else { return .nobody(.max) }
-        let slot = (address - window.lowerBound) / slotSize
-        let word = slot < 16 ? owners.low.load(ordering: .acquiring) : owners.high.load(ordering: .acquiring)
-        let owner = Int(word >> (slot % 16 * 4) & 0xf)
+        let owner = owner(ofSlot: (address - window.lowerBound) / slotSize)
         guard owner > 0, let reactor = reactors[owner - 1].current else { return .nobody(.max) }
         return .reactor(reactor)
+    }
+
+    /// What a memory access reads or acknowledges, if that is all it does: then nobody needs to be asked.
+    package func interruptStatus(address: UInt64, isWrite: Bool, size: UInt8) -> InterruptStatus? {
+        guard let interruptRegisters, size == 4, window.contains(address) else { return nil }
+        let (slot, register) = (address - window.lowerBound).quotientAndRemainder(dividingBy: slotSize)
+        guard register == (isWrite ? interruptRegisters.acknowledge : interruptRegisters.status),
+            owner(ofSlot: slot) > 0
+        else { return nil }
+        return interruptStatuses[Int(slot)]
+    }
+
+    private func owner(ofSlot slot: UInt64) -> Int {
+        let word = slot < 16 ? owners.low.load(ordering: .acquiring) : owners.high.load(ordering: .acquiring)
+        return Int(word >> (slot % 16 * 4) & 0xf)
     }
 }

@@ -170,6 +170,14 @@ package final class VCPUThread: Sendable {
     }
 
     private func access(address: UInt64, isWrite: Bool, size: UInt8, _ data: HostSlice) {
+        if let status = router.interruptStatus(address: address, isWrite: isWrite, size: size) {
+            if isWrite {
+                status.acknowledge(UInt32(truncatingIfNeeded: data.load(size: size)))
+            } else {
+                data.store(UInt64(status.value), size: size)
+            }
+            return
+        }
         switch router.answer(address: address) {
         case .nobody(let value):
             if !isWrite { data.store(value, size: size) }

@@ -61,7 +61,9 @@ final class MachineBuilder {
         try board.attach()
         let router = AccessRouter(
             main: reactor.handle, iothreads: iothreads.map(\.handle), ports: BoardDevices.ports(options),
-            serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize))
+            serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize),
+            interruptRegisters: AccessRouter.InterruptRegisters(
+                status: MMIORegister.interruptStatus.rawValue, acknowledge: MMIORegister.interruptACK.rawValue))
         let surroundings = Surroundings(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
         for device in devices {

@@ -148,6 +148,33 @@ struct MachineTests {
         thread.join()
         #expect(recorder.writes.map(\.value) == [0xff])
     }
+
+    @Test func aHandlerOfAnInterruptAsksNobody() throws {
+        // mov eax, [0xf0100060]; mov [0xf0100064], eax; mov [0xf0100070], eax; ud2
+        let guest = try TinyGuest([
+            0xa1, 0x60, 0x00, 0x10, 0xf0, 0xa3, 0x64, 0x00, 0x10, 0xf0, 0xa3, 0x70, 0x00, 0x10, 0xf0, 0x0f, 0x0b,
+        ])
+        let reactor = try Reactor(name: "test")
+        let handle = reactor.handle
+        let port = ExitPort(index: 0, mayspin: false)
+        let recorder = Recorder()
+        reactor.serve([port], with: recorder)
+        let router = AccessRouter(
+            main: handle, iothreads: [], ports: [], serial: nil, window: 0xf010_0000, slotSize: 0x200,
+            interruptRegisters: AccessRouter.InterruptRegisters(status: 0x60, acknowledge: 0x64))
+        router.setOwner(ofSlot: 0, handle)
+        let status = router.interruptStatus(ofSlot: 0)
+        status.insert(3)
+        let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
+            handle.send { $0.stop() }
+        }
+        try thread.start()
+        reactor.run()
+        thread.join()
+        #expect(status.value == 0)
+        #expect(recorder.writes.map(\.address) == [0xf010_0070])
+        #expect(recorder.writes.map(\.value) == [3])
+    }
 }
 
 @Suite struct AccessRouterTests {
@@ -182,6 +209,27 @@ struct MachineTests {
         #expect(owner(0xfff) == nil)
         router.setOwner(ofSlot: 0, nil)
         #expect(owner(0x1000) == nil)
+    }
+
+    @Test func interruptsOfSlotsWithADeviceNeedNobody() throws {
+        let main = try Reactor(name: "main")
+        let router = AccessRouter(
+            main: main.handle, iothreads: [], ports: [], serial: nil, window: 0x1000, slotSize: 0x200,
+            interruptRegisters: AccessRouter.InterruptRegisters(status: 0x60, acknowledge: 0x64))
+        router.setOwner(ofSlot: 1, main.handle)
+        func status(_ address: UInt64, isWrite: Bool = false, size: UInt8 = 4) -> InterruptStatus? {
+            router.interruptStatus(address: address, isWrite: isWrite, size: size)
+        }
+        #expect(status(0x1260) === router.interruptStatus(ofSlot: 1))
+        #expect(status(0x1264, isWrite: true) === router.interruptStatus(ofSlot: 1))
+        #expect(status(0x1264) == nil)
+        #expect(status(0x1260, isWrite: true) == nil)
+        #expect(status(0x1260, size: 1) == nil)
+        // Other slots, those beyond the last, and addresses below the first.
+        #expect(status(0x1060) == nil)
+        #expect(status(0x1000 + 32 * 0x200 + 0x60) == nil)
+        #expect(status(0x60) == nil)
+        #expect(router.interruptStatus(ofSlot: 32) !== router.interruptStatus(ofSlot: 1))
     }
 }
 

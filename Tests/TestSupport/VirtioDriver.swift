@@ -1,5 +1,5 @@
 package import EventLoop
-import Host
+package import Host
 package import Memory
 package import Platform
 package import Virtio
@@ -13,6 +13,8 @@ package final class VirtioDriver {
     package let memory: GuestMemory
     package let reactor: Reactor
     package let interrupt: InterruptLine
+    /// What vCPUs read and acknowledge without asking the device.
+    package let interruptStatus = InterruptStatus()
     /// The first address that `allocate` has not given away.
     package var nextFree: UInt64 {
         get { firstFree }
@@ -49,7 +51,8 @@ package final class VirtioDriver {
         self.memory = try memory ?? GuestMemory(size: 4 << 20)
         self.reactor = reactor
         interrupt = try InterruptLine(reactor)
-        transport = try VirtioMMIO(device, memory: self.memory, reactor: reactor, interrupt: interrupt)
+        transport = try VirtioMMIO(
+            device, memory: self.memory, reactor: reactor, interrupt: interrupt, interruptStatus: interruptStatus)
         firstFree = base
     }
 

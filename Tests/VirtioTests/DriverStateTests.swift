@@ -52,6 +52,23 @@ struct DriverStateTests {
         #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 0)
     }
 
+    @Test("A vCPU reads and acknowledges the causes without asking the device, whichever that is")
+    func interruptStatus() throws {
+        let disk = try BlockDisk(isStarted: false)
+        let (driver, queue) = try startEmpty(disk)
+        #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 1)
+        let used = InterruptCause.usedBuffer.rawValue
+        #expect(driver.interruptStatus.value == used)
+
+        try driver.exchangeDevice(disk.device)
+        let change = InterruptCause.configurationChange.rawValue
+        #expect(driver.interruptStatus.value == used | change)
+        driver.interruptStatus.acknowledge(used)
+        #expect(driver.read(.interruptStatus) == change)
+        driver.write(.status, 0)
+        #expect(driver.interruptStatus.value == 0)
+    }
+
     @Test("A driver that resets the device after the exchange gets all that the new one offers")
     func resetAfterwards() throws {
         let disk = try BlockDisk(isStarted: false) { $0.discards = true }

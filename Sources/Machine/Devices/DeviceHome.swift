@@ -28,13 +28,17 @@ final class DeviceHome {
     }
 
     /// Makes a device with registers that are not yet on the bus.
+    ///
+    /// - Parameter interruptStatus: the slot's; one that goes on for another device's driver gets it from there.
     func prepare(
-        _ make: DeviceMaker, id: String, slot: Int, memory: GuestMemory
+        _ make: DeviceMaker, id: String, slot: Int, memory: GuestMemory,
+        interruptStatus: InterruptStatus = InterruptStatus()
     ) throws(MachineError) -> Connection {
         let device = try make(reactor)
         do {
             let interrupt = try InterruptLine(reactor)
-            let transport = try VirtioMMIO(device, memory: memory, reactor: reactor, interrupt: interrupt)
+            let transport = try VirtioMMIO(
+                device, memory: memory, reactor: reactor, interrupt: interrupt, interruptStatus: interruptStatus)
             prepared[slot] = transport
             return Connection(
                 interrupt: interrupt.descriptor, doorbells: transport.doorbells, shape: device.shape)

@@ -20,6 +20,7 @@ struct Surroundings {
     func attach(
         id: String, iothread: String?, slot: Int, _ make: @escaping DeviceMaker
     ) throws(MachineError) -> QueueShape {
+        let status = router.interruptStatus(ofSlot: slot)
         let connection: DeviceHome.Connection
         let owner: ReactorHandle
         if let iothread {
@@ -28,11 +29,11 @@ struct Surroundings {
             }
             owner = thread.handle
             connection = try thread.perform { [memory] home throws(MachineError) in
-                try Self.enter(home, make, id, slot, memory)
+                try Self.enter(home, make, id, slot, memory, status)
             }
         } else {
             owner = home.reactor.handle
-            connection = try Self.enter(home, make, id, slot, memory)
+            connection = try Self.enter(home, make, id, slot, memory, status)
         }
         do {
             try machine.connectInterrupt(connection.interrupt, line: MicroVM.line(ofSlot: slot))
@@ -48,9 +49,10 @@ struct Surroundings {
     }
 
     private static func enter(
-        _ home: DeviceHome, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory
+        _ home: DeviceHome, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory,
+        _ status: InterruptStatus
     ) throws(MachineError) -> DeviceHome.Connection {
-        let connection = try home.prepare(make, id: id, slot: slot, memory: memory)
+        let connection = try home.prepare(make, id: id, slot: slot, memory: memory, interruptStatus: status)
         home.enter(slot)
         return connection
     }

@@ -1,3 +1,4 @@
+import Host
 import Platform
 
 /// What a driver has made of a device's registers and queues, with the eventfds that both sides signal: all that
@@ -10,7 +11,7 @@ package struct DriverState {
     let driverFeatures: UInt64
     let queueSel: UInt32
     let queueRegisters: [VirtioMMIO.QueueRegisters]
-    let interruptCause: InterruptCause
+    let interruptStatus: InterruptStatus
     let configGeneration: UInt32
     let interrupt: InterruptLine
     let doorbells: [QueueWorker.Doorbell]

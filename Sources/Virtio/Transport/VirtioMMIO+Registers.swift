@@ -31,7 +31,7 @@ extension VirtioMMIO: BusDevice {
         case .deviceFeatures: Self.half(deviceFeaturesSel, of: device.offeredFeatures.rawValue)
         case .queueNumMax: Int(exactly: queueSel).flatMap { maximumSize($0) } ?? 0
         case .queueReady: isQueueReady(Int(queueSel)) ? 1 : 0
-        case .interruptStatus: visibleInterruptCause.rawValue
+        case .interruptStatus: interruptCauses
         case .status: visibleStatus.rawValue
         case .shmLenLow, .shmLenHigh, .shmBaseLow, .shmBaseHigh: .max
         case .configGeneration: configGeneration

@@ -12,14 +12,14 @@ package final class VirtioMMIO {
     let worker: QueueWorker
     private let memory: GuestMemory
     private var interrupt: InterruptLine
+    private var interruptStatus: InterruptStatus
 
-    var status: DeviceStatus = []
+    var status: DeviceStatus = [] { didSet { publishStanding() } }
     var deviceFeaturesSel: UInt32 = 0
     var driverFeaturesSel: UInt32 = 0
     var driverFeatures: UInt64 = 0
     var queueSel: UInt32 = 0
     var queueRegisters: [QueueRegisters]
-    private(set) var interruptCause: InterruptCause = []
     private(set) var configGeneration: UInt32 = 0
     /// The driver made the device ready while the reset before was still under way.
     private var activatesAfterReset = false
@@ -42,13 +42,16 @@ package final class VirtioMMIO {
     /// - Parameters:
     ///   - reactor: the calling thread's, on which device and registers live.
     ///   - interrupt: raised for used buffers and changes of the configuration.
+    ///   - interruptStatus: where the causes are kept, for those who need not ask the device for them.
     /// - Throws: `EINVAL` for a device with too many queues, or why no eventfd can be made.
     package init(
-        _ device: VirtioDevice, memory: GuestMemory, reactor: Reactor, interrupt: InterruptLine
+        _ device: VirtioDevice, memory: GuestMemory, reactor: Reactor, interrupt: InterruptLine,
+        interruptStatus: InterruptStatus = InterruptStatus()
     ) throws(Errno) {
         self.device = device
         self.memory = memory
         self.interrupt = interrupt
+        self.interruptStatus = interruptStatus
         worker = try QueueWorker(device, memory: memory, reactor: reactor)
         queueRegisters = device.queueSizes.map { _ in QueueRegisters() }
         worker.attach(self)
@@ -77,8 +80,9 @@ package final class VirtioMMIO {
         let state = DriverState(
             status: status, deviceFeaturesSel: deviceFeaturesSel, driverFeaturesSel: driverFeaturesSel,
             driverFeatures: driverFeatures, queueSel: queueSel, queueRegisters: queueRegisters,
-            interruptCause: interruptCause, configGeneration: configGeneration, interrupt: interrupt,
+            interruptStatus: interruptStatus, configGeneration: configGeneration, interrupt: interrupt,
             doorbells: worker.giveUpQueues())
+        interruptStatus = InterruptStatus()
         status = []
         queueRegisters = device.queueSizes.map { _ in QueueRegisters() }
         return state
@@ -89,12 +93,12 @@ package final class VirtioMMIO {
     ///
     /// The device must have queues enough for the driver; call before anything else.
     package func adopt(_ state: DriverState) {
+        interruptStatus = state.interruptStatus
         status = state.status
         deviceFeaturesSel = state.deviceFeaturesSel
         driverFeaturesSel = state.driverFeaturesSel
         driverFeatures = state.driverFeatures
         queueSel = state.queueSel
-        interruptCause = state.interruptCause
         configGeneration = state.configGeneration
         for (index, registers) in zip(queueRegisters.indices, state.queueRegisters) {
             queueRegisters[index] = registers
@@ -180,14 +184,14 @@ package final class VirtioMMIO {
         driverFeatures = 0
         queueSel = 0
         queueRegisters = device.queueSizes.map { _ in QueueRegisters() }
-        interruptCause = []
+        interruptStatus.clear()
         activatesAfterReset = false
         guard worker.hasDriver, !worker.isComingToRest else { return }
         worker.reset { [weak self] in self?.resetCompleted() }
     }
 
     private func resetCompleted() {
-        interruptCause = []
+        interruptStatus.clear()
         guard activatesAfterReset else { return }
         activatesAfterReset = false
         activate()
@@ -239,22 +243,21 @@ package final class VirtioMMIO {
 
     // MARK: Interrupts
 
-    func acknowledgeInterrupt(_ causes: UInt32) {
-        interruptCause.subtract(InterruptCause(rawValue: causes))
-    }
+    func acknowledgeInterrupt(_ causes: UInt32) { interruptStatus.acknowledge(causes) }
 
-    /// What the driver reads as the interrupt's cause.
-    ///
-    /// One that somebody else raised says nothing here, so such a device always tells of used buffers: the driver looks
-    /// at all queues then, which is right for an interrupt of the other cause too.
-    var visibleInterruptCause: InterruptCause {
-        device.interruptsDirectly && status.contains(.driverOK)
-            ? interruptCause.union(.usedBuffer) : interruptCause
+    /// What the driver reads as the interrupt's causes.
+    var interruptCauses: UInt32 { interruptStatus.value }
+
+    /// An interrupt that somebody else raised says nothing here, so such a device always tells of used buffers: the
+    /// driver looks at all queues then, which is right for an interrupt of the other cause too.
+    private func publishStanding() {
+        let isStanding = device.interruptsDirectly && status.contains(.driverOK)
+        interruptStatus.setStanding(isStanding ? InterruptCause.usedBuffer.rawValue : 0)
     }
 
     private func raise(_ cause: InterruptCause) {
         guard status.contains(.driverOK) else { return }
-        interruptCause.insert(cause)
+        interruptStatus.insert(cause.rawValue)
         interrupt.raise()
     }
 }
