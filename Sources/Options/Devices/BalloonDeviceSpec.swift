@@ -28,7 +28,7 @@ extension BalloonDeviceSpec {
             "auto-balloon", .trueFalse, .standard("false"), "the balloon follows what the guest needs")
         static let membufPercent = OptionKey(
             "membuf-percent", ValueType<Int>.number("a share in per cent", 20...80), .standard("50"),
-            "auto-balloon: what the guest is left beyond what it needs, in per cent of that, 20 to 80")
+            "auto-balloon: the buffer, in per cent of what the guest needs, 20 to 80")
         static let monitorInterval = OptionKey(
             "monitor-interval", ValueType<Int>.number("a number of seconds", 5...300), .standard("10"),
             "auto-balloon: seconds between two looks, 5 to 300")
