@@ -8,6 +8,7 @@ open class IOTarget {
     /// The target has asked to end: what it had in flight is being cancelled, and nothing new is taken.
     public internal(set) final var isRetiring = false
     final var isScheduled = false
+    final var whenRetired: (() -> Void)?
 
     public init() {}
 
@@ -30,4 +31,11 @@ open class IOTarget {
 
     /// Everything that was in flight has ended, after `Reactor.retire`.
     open func retired() {}
+
+    final func finishRetiring() {
+        let done = whenRetired
+        whenRetired = nil
+        retired()
+        done?()
+    }
 }

@@ -87,13 +87,15 @@ package final class Reactor {
         slots.forEach(of: target, tag: tag) { cancel($0) }
     }
 
-    /// Ends a target: cancels what it has in flight and calls its `retired` when the last operation has completed.
-    package func retire(_ target: IOTarget) {
+    /// Ends a target: cancels what it has in flight, and calls its `retired` and then `done` when the last operation has
+    /// completed.
+    package func retire(_ target: IOTarget, _ done: (() -> Void)? = nil) {
         guard !target.isRetiring else { return }
         target.isRetiring = true
+        target.whenRetired = done
         dropBacklog(of: target, tag: nil)
         if target.operationsInFlight == 0 {
-            target.retired()
+            target.finishRetiring()
         } else {
             slots.forEach(of: target) { cancel($0) }
         }
@@ -222,7 +224,7 @@ package final class Reactor {
         // One that retires within `complete` with nothing else in flight has been told there.
         let wasRetiring = target.isRetiring
         target.complete(tag: tag, result: completion.result)
-        if wasRetiring, target.operationsInFlight == 0 { target.retired() }
+        if wasRetiring, target.operationsInFlight == 0 { target.finishRetiring() }
     }
 
     private func runScheduled() {

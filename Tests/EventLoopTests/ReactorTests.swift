@@ -143,10 +143,11 @@ private final class Recorder: IOTarget {
         reactor.submit(read(), for: recorder)
         reactor.submit(read(), for: recorder)
         reactor.turn(waiting: false)
-        reactor.retire(recorder)
-        #expect(!recorder.hasRetired)
+        var isDone = false
+        reactor.retire(recorder) { isDone = recorder.hasRetired }
+        #expect(!recorder.hasRetired && !isDone)
         #expect(!reactor.submit(read(), for: recorder))
-        while !recorder.hasRetired { reactor.turn(waiting: true) }
+        while !isDone { reactor.turn(waiting: true) }
         #expect(recorder.completions.map(\.result) == [-Errno.canceled.rawValue, -Errno.canceled.rawValue])
     }
 

@@ -7,9 +7,9 @@ import os
 import socket
 
 from monitor import QMPError
-from test_iothreads import SECTOR, copier, sector, wait_until
+from test_iothreads import SECTOR, copier, sector
 from test_plug import HOT, descriptors, disks, image, refused
-from tiny import IDLE, Tiny
+from tiny import IDLE, Tiny, wait_until
 
 CLOSED = [*HOT, "-sandbox", "on,landlock=on"]
 

@@ -2,11 +2,10 @@
 
 import os
 import struct
-import time
 
 from driver import READABLE, WINDOW, WRITABLE, Buffer, Device, Script
 from test_plug import HOT, add_disk, descriptors, image, refused
-from tiny import IDLE, PATIENCE, SPIN, Tiny, gone, threads
+from tiny import IDLE, SPIN, Tiny, gone, threads, wait_until
 
 SECTOR = 512
 READ, WRITE = 0, 1
@@ -45,13 +44,6 @@ def sector(path, number):
     with open(path, "rb") as file:
         file.seek(number * SECTOR)
         return file.read(SECTOR)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_spare_thread_becomes_an_iothread(work):

@@ -1,11 +1,12 @@
 """Guests of a few bytes, entered in 64-bit mode without interrupts, and what a test wants to know of the host."""
 
 import re
+import time
 from pathlib import Path
 
 from monitor import PATIENCE, QMP, Monitor, QMPError
 
-__all__ = ["ENDS", "PATIENCE", "QMP", "QMPError", "Tiny", "gone", "threads"]
+__all__ = ["ENDS", "PATIENCE", "QMP", "QMPError", "Tiny", "gone", "threads", "wait_until"]
 
 # hlt; jmp to it
 IDLE = b"\xf4\xeb\xfd"
@@ -68,6 +69,14 @@ def threads(pid):
     """The names of a process's threads, by their numbers."""
     folder = Path(f"/proc/{pid}/task")
     return {int(task.name): (task / "comm").read_text().rstrip("\n") for task in folder.iterdir()}
+
+
+def wait_until(condition):
+    """Waits for what comes without a word."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def gone(pid):

@@ -20,20 +20,28 @@ struct Residence {
         self.main = main
     }
 
+    /// Calls `then` when the turn is over that runs there now, or that has just run, with all that it kept till its end.
+    func finishTurn(_ then: @escaping () -> Void) {
+        // The first message may be taken in that turn still, the second is not.
+        let turn: @Sendable (DeviceHome, @escaping (()) -> Void) -> Void = { _, answer in answer(()) }
+        run(turn) { run(turn, then: then) }
+    }
+
     /// Runs `body` there. What it hands to its second argument, once, comes back to `then` on the main reactor.
     func run<Result>(
         _ body: @escaping @Sendable (DeviceHome, @escaping (Result) -> Void) -> Void,
         then: @escaping (Result) -> Void
     ) {
         if let home = home.value(on: main) { return body(home, then) }
-        let answer = Confined(then, to: main)
+        // What `then` keeps goes with its call, and not when that reactor has forgotten the message.
+        let answer = Handover(then)
         let main = main.handle
         handle.send { [home] reactor in
             guard let home = home.value(on: reactor) else { return }
             body(home) { result in
                 let result = Handover(result)
-                main.send { reactor in
-                    if let result = result.take() { answer.value(on: reactor)?(result) }
+                main.send { _ in
+                    if let result = result.take(), let then = answer.take() { then(result) }
                 }
             }
         }

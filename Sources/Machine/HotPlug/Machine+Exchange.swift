@@ -69,8 +69,11 @@ extension Machine {
                         move(slot, to: residence) { [self] in
                             parts.slots.set(number, device, residence, connection.shape)
                             resume()
-                            then(nil)
-                            done()
+                            // By then the device that left, and what it had open, is forgotten.
+                            slot.residence.finishTurn {
+                                then(nil)
+                                done()
+                            }
                         }
                     }
                 }

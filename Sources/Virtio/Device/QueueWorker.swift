@@ -22,7 +22,6 @@ final class QueueWorker: IOTarget {
     private var isBroken = false
     private var isStopping = false
     private var whenIdle: [() -> Void] = []
-    private var whenRetired: (() -> Void)?
     private var logLimit = LogLimit()
 
     /// The most queues one device can have.
@@ -254,16 +253,15 @@ final class QueueWorker: IOTarget {
     func retire(_ done: @escaping () -> Void) {
         reset { [self] in
             device.worker = nil
-            whenRetired = done
-            reactor.retire(device)
-            reactor.retire(self)
+            // Either may have the last operation in flight.
+            var left = 2
+            let step = {
+                left -= 1
+                if left == 0 { done() }
+            }
+            reactor.retire(device, step)
+            reactor.retire(self, step)
         }
-    }
-
-    override func retired() {
-        let done = whenRetired
-        whenRetired = nil
-        done?()
     }
 
     private func afterRest(_ done: @escaping () -> Void) {
