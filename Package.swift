@@ -66,6 +66,12 @@ let package = Package(
             dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Platform", "Virtio", "Options", "Control"],
             path: "Tests/TestSupport", swiftSettings: settings),
 
+        // In a program with these, an operation of a ring can be made to fail.
+        .target(name: "FailingRing", path: "Tests/FailingRing", linkerSettings: [.linkedLibrary("uring")]),
+        .target(
+            name: "CompletionFaults", dependencies: ["FailingRing", "Host", "EventLoop"],
+            path: "Tests/CompletionFaults", swiftSettings: settings),
+
         // What is fuzzed, and how: a fuzzer runs it, and tests replay what was found.
         .target(
             name: "Fuzz",
@@ -101,9 +107,11 @@ let package = Package(
         tests("Boot", ["Host", "Memory", "Boot", "TestSupport"]),
         tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport"]),
         tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport"]),
-        tests("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"]),
+        tests(
+            "Virtio",
+            ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport", "CompletionFaults"]),
         tests("Options", ["Host", "Options"]),
-        tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport"]),
+        tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport", "CompletionFaults"]),
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests("Machine", ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport"]),

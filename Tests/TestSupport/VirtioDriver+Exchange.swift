@@ -1,5 +1,6 @@
 import Host
 import Memory
+import Virtio
 
 extension VirtioDriver {
     /// What came of a request.
@@ -42,8 +43,8 @@ extension VirtioDriver {
             queue.setChain(buffers)
         }
         queue.submit(0)
-        try wait { queue.usedCount > 0 }
-        guard let used = queue.takeUsed() else { throw Failure.timedOut }
+        try wait { queue.usedCount > 0 || status.contains(.deviceNeedsReset) }
+        guard let used = queue.takeUsed() else { throw Failure.stopped }
         let bytes = try buffers[firstWritable...].flatMap {
             try memory.read(count: Int($0.count), at: $0.address)
         }

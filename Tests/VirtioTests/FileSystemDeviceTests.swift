@@ -8,7 +8,7 @@ import Testing
 import Virtio
 
 /// A file system device with shared memory, its driver, and a back end that a test has in its hands.
-private final class FileSystemRig {
+final class FileSystemRig {
     typealias Request = FakeBackEnd.Request
 
     let backEnd: FakeBackEnd

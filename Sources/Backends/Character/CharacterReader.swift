@@ -77,8 +77,12 @@ final class CharacterReader: IOTarget {
                 IOFile(descriptor: file.rawValue), buffer.all, at: Operation.currentPosition)
             isReading = reactor.submit(read, for: self, tag: Tag.read)
         case Tag.ended:
-            guard result > 0 else { return }
-            // A client that is gone stays as long as something it sent is unread.
+            // A client of whose end nothing would be heard is as good as gone; else it stays as long as something it
+            // sent is unread.
+            guard result > 0 else {
+                owner?.readerEnded(self, isGone: true)
+                return
+            }
             let isGone = hasEnded && Int16(truncatingIfNeeded: result) & PollEvents.gone != 0
             owner?.readerEnded(self, isGone: isGone)
         default:

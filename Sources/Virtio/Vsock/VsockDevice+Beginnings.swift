@@ -42,17 +42,17 @@ extension VsockDevice {
         switch connections[slot].phase {
         case .greeting: greetingCompleted(slot, result)
         // The answer is short and the socket was empty: it has arrived whole, or nobody is there.
-        case .connected where result <= 0: lostHost(slot)
+        case .connected where result < Int32(connections[slot].lineLength): lostHost(slot)
         default: break
         }
     }
 
     private func greetingCompleted(_ slot: Int, _ result: Int32) {
         guard result > 0, let room = lineRoom(slot) else {
-            if result == -Errno.again.rawValue || result == -Errno.interrupted.rawValue {
-                if connections[slot].isReadable { lookAtLine(slot) }
-            } else {
-                close(slot)
+            switch result {
+            case -Errno.interrupted.rawValue: lookAtLine(slot)
+            case -Errno.again.rawValue: if connections[slot].isReadable { lookAtLine(slot) }
+            default: close(slot)
             }
             return
         }
@@ -114,6 +114,7 @@ extension VsockDevice {
         connections[slot].isReadable = true
         guard let room = line(slot) else { return }
         let length = room.copy(from: Array("OK \(connections[slot].ports.host)\n".utf8))
+        connections[slot].lineLength = UInt8(truncatingIfNeeded: length)
         submit(.sendNow(file(slot), room.prefix(length)), slot, .line)
     }
 

@@ -17,7 +17,11 @@ extension VsockDevice {
     /// Looking out for a socket's events has ended: nobody wants it any more, or the kernel wants to be asked again.
     func watchEnded(_ slot: Int, _ result: Int32) {
         if result < 0, result != -Errno.canceled.rawValue {
-            lostHost(slot)
+            switch connections[slot].phase {
+            case .greeting: close(slot)
+            case .requesting: reset(slot)
+            default: lostHost(slot)
+            }
         } else {
             if result > 0 { watched(slot, result) }
             watch(slot)

@@ -1,0 +1,31 @@
+/// io_uring as a test plays it: one operation of a thread's ring ends as the test has it, all others as the kernel does.
+///
+/// The tests' program has its own `io_uring_submit` and the like, which the dynamic linker prefers to liburing's. They
+/// change what is in the queues and call the real ones, so that nothing in the code under test is made for this.
+#ifndef FAILING_RING_H
+#define FAILING_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/// From now on, counts the operations of the next ring that this thread submits to, and has the one at `position` end
+/// with `result`: a negative `errno` or 0 without being carried out, or with 1 after the transfer of one byte. No
+/// operation is at -1.
+void failing_ring_begin(int64_t position, int32_t result);
+
+/// Leaves the ring alone again.
+void failing_ring_end(void);
+
+/// How many operations were counted; not those whose end nobody waits for, and times that are more than 15 seconds off.
+int64_t failing_ring_count(void);
+
+/// How many of them have not ended.
+int64_t failing_ring_in_flight(void);
+
+/// The opcode of the operation that ended as `begin` has it; -1 if there was none, or none that can end so.
+int failing_ring_failed(void);
+
+/// How many descriptors this process has open.
+int failing_ring_open_descriptors(void);
+
+#endif
