@@ -1,11 +1,13 @@
 """What hack/soak runs: it counts, and looks at what the process has before and after."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -164,7 +166,28 @@ class Soak:
         return int(ran.stdout.split()[0]), None, None
 
 
-PARTS = ["resets", "connections", "starts", "plugs", "questions", "faults"]
+    def drivers(self):
+        """The tests whose drivers, guests and clients do as chance has it, with another seed each time."""
+        top, seed = HERE.parent, int.from_bytes(os.urandom(6), "big")
+        cases = self.count(10**6)
+        print(f"drivers: APUS_SEED={seed} APUS_CASES={cases} swift test --filter '{CHANCE}'", flush=True)
+        subprocess.run(["swift", "build", "--build-tests"], cwd=top, check=True, capture_output=True)
+        ran = subprocess.run(
+            ["swift", "test", "--skip-build", "--filter", CHANCE], cwd=top, capture_output=True, text=True,
+            env=dict(os.environ, APUS_SEED=str(seed), APUS_CASES=str(cases)),
+        )
+        done = Counter()
+        for count, kind in re.findall(r"^(\d+) cases of (.+)$", ran.stdout, re.MULTILINE):
+            done[kind] += int(count)
+        print("drivers: " + ", ".join(f"{count} of {kind}" for kind, count in sorted(done.items())), flush=True)
+        assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
+        return sum(done.values()), None, None
+
+
+PARTS = ["resets", "connections", "starts", "plugs", "questions", "faults", "drivers"]
+
+# The tests that `drivers` runs.
+CHANCE = "inputsOfChance|RandomRingTests|whateverComes|framesOfAnySize|aFloodOfControlMessages"
 
 
 def main(arguments):

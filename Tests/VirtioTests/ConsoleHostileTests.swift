@@ -84,10 +84,11 @@ import Virtio
         let rig = try ConsoleRig(channels: [2])
         try rig.start()
         try rig.supply(rig.queues[2], 4)
-        var random = RandomBytes(seed: 11)
+        var random = RandomBytes(seed: Chance.seed(11))
+        let rounds = Chance.cases(64_000) / 32
         let queue = rig.queues[3]
         let address = try rig.driver.allocate(32 * 8)
-        for _ in 0..<2000 {
+        for _ in 0..<rounds {
             for head in 0..<32 {
                 let bytes = Self.message(
                     UInt32(random.below(4)), UInt16(random.below(9)), UInt16(random.below(3)))
@@ -102,6 +103,7 @@ import Virtio
             while queue.takeUsed() != nil {}
             if random.below(4) == 0 { _ = try rig.takeMessages() }
         }
+        Chance.report(32 * rounds, of: "control messages")
         rig.driver.write(.status, 0)
         rig.driver.nextFree = 0x1000
         try rig.boot()

@@ -39,8 +39,9 @@ struct FixedRandom: RandomNumberGenerator {
 
     /// 100 000 chains against the model.
     @Test func chains() throws {
-        var random = FixedRandom(state: 20_261_122)
-        for round in 0..<100 {
+        var random = FixedRandom(state: Chance.seed(20_261_122))
+        let rounds = Chance.cases(100_000) / 1000
+        for round in 0..<rounds {
             let size = UInt16(1) << UInt16.random(in: 0...3, using: &random)
             let trial = try RingTrial(size: size, features: round % 4 == 0 ? .version1 : [.version1, .splitRing])
             for _ in 0..<1000 {
@@ -56,14 +57,16 @@ struct FixedRandom: RandomNumberGenerator {
                 try trial.run(head: UInt16.random(in: 0...size, using: &random) % (size + 1), table, inner)
             }
         }
+        Chance.report(1000 * rounds, of: "chains")
     }
 
     /// Heads in any order, offered again too early or out of range, with a device that keeps some for a while.
     @Test func headsInFlight() throws {
         Log.setLevel(.error)
-        var random = FixedRandom(state: 7)
+        var random = FixedRandom(state: Chance.seed(7))
         let rig = try Rig()
-        for _ in 0..<200 {
+        let rounds = Chance.cases(20_000) / 100
+        for _ in 0..<rounds {
             rig.driver.write(.status, 0)
             rig.driver.nextFree = 0x1000
             let queue = try rig.driver.start()[0]
@@ -91,6 +94,7 @@ struct FixedRandom: RandomNumberGenerator {
             }
             rig.device.releaseHeld()
         }
+        Chance.report(100 * rounds, of: "heads in flight")
         try rig.expectWorksAfterReset()
     }
 }

@@ -109,10 +109,11 @@ import Virtio
     @Test(arguments: 0..<8 as Range<UInt64>) func whateverComes(_ seed: UInt64) throws {
         let rig = try VsockRig { $0.connections = 16 }
         let listener = try rig.listener(9)
-        var random = FixedRandom(state: seed)
+        var random = FixedRandom(state: Chance.seed(seed))
         var programs: [HostProgram] = []
         var ports: [UInt32] = [9, 10, 1 << 30]
-        for _ in 0..<4000 {
+        let count = Chance.cases(32_000) / 8
+        for _ in 0..<count {
             switch Int.random(in: 0..<16, using: &random) {
             case 0: programs.append(try rig.program("CONNECT \(Int.random(in: 0..<6, using: &random))\n"))
             case 1: if !programs.isEmpty { programs.remove(at: Int.random(in: programs.indices, using: &random)) }
@@ -142,6 +143,7 @@ import Virtio
             }
             if programs.count > 20 { programs.removeFirst() }
         }
+        Chance.report(count, of: "vsock packets")
         programs = []
         try rig.guest.restart()
         try rig.wait { rig.device.connectionCount == 0 }
