@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from harness import TOP
 from monitor import PATIENCE, QMP, Monitor, QMPError
 
-__all__ = ["IMAGES", "PATIENCE", "PROMPT", "QMP", "Guest", "QMPError", "copy_image", "initramfs_with"]
+__all__ = ["IMAGES", "PATIENCE", "PROMPT", "QMP", "Guest", "Pauses", "QMPError", "copy_image", "initramfs_with"]
 
 IMAGES = Path(os.environ.get("APUS_IMAGES", TOP / ".build/images"))
 PROMPT = r"apus:\S*# (\x1b\[6n)?"
@@ -105,3 +106,21 @@ class Guest(Monitor):
         found = self.expect(r"(?s)(.*?)END-(\d+)\n", timeout)
         assert found.group(2) == "0", f"{command!r} failed in the guest: {found.group(1)}"
         return found.group(1)
+
+
+class Pauses:
+    """Stops a machine time and again in the middle of something, however quick that is.
+
+    `between` is for how long to let it run until the next time: a moment at first, and longer each time.
+    """
+
+    def __init__(self, guest):
+        self.guest, self.count, self.between = guest, 0, 0.005
+
+    def once(self, meanwhile=lambda: time.sleep(0.05)):
+        """Stops it, calls `meanwhile`, and lets it go on."""
+        self.guest.qmp.execute("stop")
+        meanwhile()
+        self.guest.qmp.execute("cont")
+        self.count += 1
+        self.between = min(2 * self.between, 0.4)

@@ -5,9 +5,8 @@ import os
 import select
 import socket
 import threading
-import time
 
-from guest import PATIENCE, Guest
+from guest import PATIENCE, Guest, Pauses
 
 MIB = 1 << 20
 AMOUNT = 16 * MIB
@@ -32,14 +31,11 @@ def receive(client, count):
 
 def pause_while(guest, thread):
     """Stops the machine time and again until a thread is done; how often."""
-    pauses = 0
+    pauses = Pauses(guest)
     while thread.is_alive():
-        guest.qmp.execute("stop")
-        time.sleep(0.02)
-        guest.qmp.execute("cont")
-        pauses += 1
-        thread.join(0.3)
-    return pauses
+        pauses.once()
+        thread.join(pauses.between)
+    return pauses.count
 
 
 def log_in(guest):

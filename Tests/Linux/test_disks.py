@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from guest import Guest, copy_image
+from guest import Guest, Pauses, copy_image
 from harness import limit
 
 MIB = 1 << 20
@@ -61,16 +61,17 @@ def test_what_is_written_arrives(work):
         started = time.monotonic()
         copy = "cat /dev/vdb >/mnt/c/file & cat /dev/vdb >/mnt/d/file; wait; umount /mnt/c /mnt/d"
         guest.type(f"{copy}; echo ALL''-DONE\n")
-        pauses = 0
-        while not guest.shows(r"^ALL-DONE\n"):
-            guest.qmp.execute("stop")
+        pauses = Pauses(guest)
+
+        def nothing_is_written():
             before = [(os.stat(path).st_mtime_ns, os.stat(path).st_blocks) for path in (direct, cached)]
             time.sleep(0.05)
             assert before == [(os.stat(path).st_mtime_ns, os.stat(path).st_blocks) for path in (direct, cached)]
-            guest.qmp.execute("cont")
-            pauses += 1
-            guest.listen(0.5)
-        assert pauses > 3, (pauses, time.monotonic() - started)
+
+        while not guest.shows(r"^ALL-DONE\n"):
+            pauses.once(nothing_is_written)
+            guest.listen(pauses.between)
+        assert pauses.count > 3, (pauses.count, time.monotonic() - started)
         guest.type("exit\n")
         assert guest.wait() == 0
         assert "WARN" not in guest.errors and "ERROR" not in guest.errors, guest.errors

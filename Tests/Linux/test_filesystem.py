@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from guest import IMAGES, Guest
+from guest import IMAGES, Guest, Pauses
 from harness import keep, limit
 
 from monitor import PATIENCE, Monitor
@@ -94,16 +94,17 @@ def test_shared_folder(work):
         assert guest.shell("sleep 1.2; cat /mnt/new") == "of the host, and longer\n"
         # Written, while the machine is stopped time and again.
         guest.type("head -c 20000000 /dev/urandom >/tmp/data; cp /tmp/data /mnt/new; echo COPY''-$?\n")
-        pauses = 0
-        while not guest.shows(r"^COPY-\d\n"):
-            guest.qmp.execute("stop")
+        pauses = Pauses(guest)
+
+        def nothing_is_written():
             size = os.path.getsize(folder / "new")
             time.sleep(0.1)
             assert os.path.getsize(folder / "new") == size, "written while the machine is stopped"
-            guest.qmp.execute("cont")
-            pauses += 1
-            guest.listen(0.4)
-        assert pauses > 1, pauses
+
+        while not guest.shows(r"^COPY-\d\n"):
+            pauses.once(nothing_is_written)
+            guest.listen(pauses.between)
+        assert pauses.count > 1, pauses.count
         wanted = guest.shell("sha256sum </tmp/data").split()[0]
         assert hashlib.sha256((folder / "new").read_bytes()).hexdigest() == wanted
 

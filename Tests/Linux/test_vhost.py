@@ -5,10 +5,9 @@ import json
 import os
 import socket
 import subprocess
-import time
 
 import vsock_cases
-from guest import IMAGES, Guest, initramfs_with
+from guest import IMAGES, Guest, Pauses, initramfs_with
 from harness import Skip, limit
 from test_network import IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TOOLS, open_tap
 
@@ -110,15 +109,15 @@ def kernel_threads(process):
     return names.count(f"vhost-{process.pid}")
 
 
-def transfer(guest, meanwhile=lambda: None, host=HOST, amount=AMOUNT):
-    """Much data each way at once, through one connection, arrives as it was sent; `meanwhile` is called until then."""
+def transfer(guest, pauses=None, host=HOST, amount=AMOUNT):
+    """Much data each way at once, through one connection, arrives as it was sent, with `pauses` until then."""
     listener = socket.create_server((host, 5001))
     listener.settimeout(120)
     guest.shell(f"head -c {amount} /dev/urandom >/tmp/data")
     guest.shell(f"(nc {host} 5001 </tmp/data | sha256sum >/tmp/sum) & true")
     with listener, listener.accept()[0] as stream:
         stream.settimeout(120)
-        sent, count, heard = vsock_cases.both_ways(stream, amount, meanwhile)
+        sent, count, heard = vsock_cases.both_ways(stream, amount, pauses)
     guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
     assert guest.shell("cat /tmp/sum").split()[0] == sent, "the guest received something else"
     wanted = guest.shell("sha256sum </tmp/data").split()[0]
@@ -178,15 +177,9 @@ def test_network(work):
             for size in (0, 56, 1472, 20000):
                 ping(guest, size)
             streams_with_offloads(guest)
-            pauses = 0
-
-            def pause_and_count():
-                nonlocal pauses
-                pause(guest)
-                pauses += 1
-
-            transfer(guest, pause_and_count)
-            assert pauses > 1, pauses
+            pauses = Pauses(guest)
+            transfer(guest, pauses)
+            assert pauses.count > 1, pauses.count
             guest.qmp.execute("set_link", {"name": "nic0", "up": False})
             guest.shell("until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.05; done")
             guest.shell(f"! ping -c 1 -W 1 {HOST} >/dev/null")
@@ -280,7 +273,7 @@ def test_hot_plug(work):
                 assert len(vhost_numbers(guest)) == 1
                 for size in 56, 20000:
                     ping(guest, size)
-                transfer(guest, lambda: pause(guest), amount=2 << 20)
+                transfer(guest, Pauses(guest), amount=2 << 20)
                 guest.qmp.execute("device_del", {"id": "net0"})
                 assert guest.qmp.wait_event("DEVICE_DELETED")["data"]["device"] == "net0"
                 after = sorted(descriptors(guest).values())
@@ -305,12 +298,6 @@ def plug(guest, way, more):
     guest.qmp.execute("netdev_add", {"id": "net0", "vhost": True, **backend})
     guest.qmp.execute("device_add", {"id": "net0", "driver": "virtio-net-mmio", "netdev": "net0", **more})
     return {number for key, number in known.items() if key == "vhostfd"}
-
-
-def pause(guest):
-    guest.qmp.execute("stop")
-    time.sleep(0.05)
-    guest.qmp.execute("cont")
 
 
 def wait_for_carrier(guest, card, carrier):

@@ -10,7 +10,8 @@ import hashlib
 import os
 import socket
 import threading
-import time
+
+from guest import Pauses
 
 MIB = 1 << 20
 AMOUNT = 64 * MIB
@@ -101,8 +102,8 @@ def guest_calls_host(guest, host):
     guest.shell("vsock refused 2 4321")
 
 
-def both_ways(stream, amount, meanwhile):
-    """Sends `amount` bytes while it receives all that comes, and calls `meanwhile` until both are done.
+def both_ways(stream, amount, pauses=None):
+    """Sends `amount` bytes while it receives all that comes, with `pauses` of the machine until both are done.
 
     The hash of what was sent, and the number and hash of the bytes that came.
     """
@@ -122,37 +123,24 @@ def both_ways(stream, amount, meanwhile):
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        meanwhile()
-        # Between two of them the guest has time to get on.
+        if pauses:
+            pauses.once()
         for thread in threads:
-            thread.join(0.3)
+            thread.join(pauses.between if pauses else 0.3)
     assert not errors and result, errors
     return sent.hexdigest(), *result[0]
 
 
-def bulk(guest, host, meanwhile=lambda: None):
-    """64 MiB each way at once arrive as they were sent, and `meanwhile` is called until they have."""
+def bulk_with_pauses(guest, host):
+    """64 MiB each way at once arrive as they were sent, though the machine is stopped time and again."""
+    pauses = Pauses(guest)
     guest.shell(f"head -c {AMOUNT} /dev/urandom >/tmp/data")
     guest_runs(guest, "vsock listen 5000 </tmp/data | sha256sum >/tmp/sum")
     with connect(host, 5000) as stream:
-        sent, count, heard = both_ways(stream, AMOUNT, meanwhile)
+        sent, count, heard = both_ways(stream, AMOUNT, pauses)
     guest.shell("until [ -s /tmp/sum ]; do sleep 0.02; done")
     assert count == AMOUNT, count
     assert guest.shell("sha256sum </tmp/data").split()[0] == heard, "the host received something else"
     assert guest.shell("cat /tmp/sum").split()[0] == sent, "the guest received something else"
     guest.shell("rm /tmp/data /tmp/sum")
-
-
-def bulk_with_pauses(guest, host):
-    """The same while the machine is stopped and goes on, time and again."""
-    pauses = 0
-
-    def pause():
-        nonlocal pauses
-        guest.qmp.execute("stop")
-        time.sleep(0.05)
-        guest.qmp.execute("cont")
-        pauses += 1
-
-    bulk(guest, host, pause)
-    assert pauses > 2, pauses
+    assert pauses.count > 2, pauses.count

@@ -84,6 +84,12 @@ def test_output_status_and_surroundings(work):
     assert said.endswith(expected), said
 
 
+def test_kvm_is_loaded_when_the_processors_speed_is_known(work):
+    said = lab("dmesg").stdout.decode()
+    measured, loaded = (re.search(text, said) for text in ("Switched to clocksource tsc\n", "kvm: Nested Virtualization"))
+    assert measured and loaded and measured.start() < loaded.start(), said
+
+
 def test_standard_input(work):
     data = os.urandom(1_000_000)
     ran = lab("-I", "cat", input=data)

@@ -126,6 +126,22 @@ import Virtio
         #expect(rig.device.operationsInFlight == 0)
     }
 
+    @Test func whoeverAsksRightAfterAnAnswerWaitsForTheNext() throws {
+        let rig = try Rig()
+        try rig.offer(Rig.entries([(4, 1)]), on: rig.statistics)
+        rig.driver.settle()
+        var isAnswered = false
+        rig.device.refreshStatistics { rig.device.refreshStatistics { isAnswered = true } }
+        for value in 2...3 as ClosedRange<UInt64> {
+            rig.driver.settle()
+            #expect(rig.statistics.takeUsed() == .init(head: 0, written: 0))
+            #expect(!isAnswered)
+            try rig.offer(Rig.entries([(4, value)]), on: rig.statistics)
+        }
+        try rig.driver.wait { isAnswered }
+        #expect(rig.device.lastStatistics?.values.told.map(\.value) == [3])
+    }
+
     @Test func whoeverAsksADriverThatDoesNotAnswerIsToldWhatThereIs() throws {
         let rig = try Rig()
         var answers = 0
