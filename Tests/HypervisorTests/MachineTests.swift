@@ -128,6 +128,17 @@ struct MachineTests {
         #expect(paused.load() == 20)
     }
 
+    /// Runs the guest on a thread of its own until it ends, and serves it meanwhile.
+    private func run(_ guest: TinyGuest, _ port: ExitPort, _ router: AccessRouter, _ reactor: Reactor) throws {
+        let handle = reactor.handle
+        let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
+            handle.send { $0.stop() }
+        }
+        try thread.start()
+        reactor.run()
+        thread.join()
+    }
+
     @Test func unownedAccessesNeedNobody() throws {
         // Reads a port, and then memory, that nobody owns; writes what it read to a port; ud2.
         let guest = try TinyGuest([
@@ -140,12 +151,7 @@ struct MachineTests {
         reactor.serve([port], with: recorder)
         let router = AccessRouter(
             main: handle, iothreads: [], ports: [0x3f8...0x3ff], serial: nil, window: 0xf010_0000, slotSize: 0x200)
-        let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
-            handle.send { $0.stop() }
-        }
-        try thread.start()
-        reactor.run()
-        thread.join()
+        try run(guest, port, router, reactor)
         #expect(recorder.writes.map(\.value) == [0xff])
     }
 
@@ -165,12 +171,7 @@ struct MachineTests {
         router.setOwner(ofSlot: 0, handle)
         let status = router.interruptStatus(ofSlot: 0)
         status.insert(3)
-        let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
-            handle.send { $0.stop() }
-        }
-        try thread.start()
-        reactor.run()
-        thread.join()
+        try run(guest, port, router, reactor)
         #expect(status.value == 0)
         #expect(recorder.writes.map(\.address) == [0xf010_0070])
         #expect(recorder.writes.map(\.value) == [3])
