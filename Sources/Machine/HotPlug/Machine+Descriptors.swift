@@ -13,6 +13,8 @@ extension Machine {
 
     func closeDescriptor(_ name: String) throws(QMPError) {
         guard backends.close(name) else { throw QMPError("closefd: there is no descriptor named '\(name)'") }
+        // It may have been of an image.
+        renewLocks()
     }
 
     var descriptorNumbers: [String: Int32] { backends.numbers }
