@@ -65,9 +65,17 @@ def command(work, name, *options, filters=False):
     return [APUS, "-machine", "microvm,hotplug=on", *Tiny.files(work, IDLE), *files, *devices, *options]
 
 
-def use(work, name, pid, patience=0.05):
+def connect(work, name, process):
+    """A client of the machine, as soon as it answers; None if it ends before, or does not do it in its time."""
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, EOFError):
+            return QMP(f"{work}/{name}-qmp", timeout=0.05)
+    return None
+
+
+def use(work, name, pid, qmp):
     """Does what clients do; what fails is told to them and must be undone. How many descriptors are open too many."""
-    qmp = QMP(f"{work}/{name}-qmp", timeout=patience)
     one, two = image(work, f"{name}.one"), image(work, f"{name}.two")
 
     def attempt(command, arguments=None):
@@ -112,16 +120,12 @@ def run(work, name, prefix, *options, filters=False):
         return int(children[0]) if prefix[0] == "strace" else process.pid
 
     leaked, cut_short = 0, False
-    qmp = Path(f"{work}/{name}-qmp")
-    deadline = time.monotonic() + PATIENCE
     try:
-        while process.poll() is None and not qmp.exists() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if process.poll() is None:
+        if qmp := connect(work, name, process):
             try:
-                leaked = use(work, name, pid)
+                leaked = use(work, name, pid, qmp)
             except (OSError, EOFError, IndexError):
-                # It ended meanwhile, or was about to when its socket was there.
+                # It ended meanwhile, or its client's connection did.
                 cut_short = True
                 with contextlib.suppress(OSError, IndexError):
                     time.sleep(0.2)
@@ -167,8 +171,8 @@ def record(work, filters):
     trace = ["-f", "-qq", "-o", f"{work}/calls"]
     words = ["strace", *trace, *command(work, "r", filters=filters)]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=work)
-    use(work, "r", lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0],
-        PATIENCE)
+    pid = lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]  # noqa: E731
+    use(work, "r", pid, connect(work, "r", process))
     assert process.wait(PATIENCE) == 0
     calls = defaultdict(Counter)
     for thread, call in re.findall(r"^(\d+) +(\w+)\(", Path(f"{work}/calls").read_text(), re.MULTILINE):
