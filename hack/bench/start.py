@@ -17,6 +17,8 @@ def run(options):
     kernel = make_kernel(options.work / "reset.elf", RESET)
     programs = {
         "Apus": lambda *more: apus(options, kernel, *more),
+        # What filters of system calls, Landlock and the loss of privileges cost is the difference.
+        "Apus without a shell": lambda *more: apus(options, kernel, "-disable-seccomp", "-sandbox", "off", *more),
         "QEMU microvm": lambda *more: qemu(options, kernel, *more),
     }
     ends = {name: [] for name in programs}
