@@ -113,18 +113,25 @@ def test_disks_come_from_the_paths_that_are_given(work):
     images.mkdir()
     inside, outside = image(images, "inside"), image(work, "outside")
     (images / "link").symlink_to(outside)
-    with Tiny(work, SPIN, *HOT, "-sandbox", f"on,landlock-paths={images}") as tiny:
+    denied = "Permission denied; it is not among -sandbox landlock-paths=, or this user may not read it; "
+    denied += "name it there, or hand it over by add-fd and call it /dev/fdset/N"
+    # Nobody may write it, whatever the rules say.
+    constant = Path("/sys/devices/system/cpu/online")
+    with Tiny(work, SPIN, *HOT, "-sandbox", f"on,landlock-paths={images}:{constant}") as tiny:
         add_disk(tiny.qmp, "a", inside)
         for path in outside, images / "link", "/etc/passwd":
-            node = {"node-name": "b", "file": {"driver": "file", "filename": str(path)}}
-            refused(tiny.qmp, "blockdev-add", node, "Permission denied")
+            for read_only in True, False:
+                node = {"node-name": "b", "file": {"driver": "file", "filename": str(path)}, "read-only": read_only}
+                refused(tiny.qmp, "blockdev-add", node, f"image '{path}': {denied}")
+        node = {"node-name": "b", "file": {"driver": "file", "filename": str(constant)}, "cache": {"direct": False}}
+        refused(tiny.qmp, "blockdev-add", node, "Permission denied; it can be used with readonly=on")
         tiny.qmp.execute("quit")
         assert tiny.wait() == 0 and not list(work.glob("*.sock"))
     with Tiny(work, SPIN, *HOT) as tiny:
         add_disk(tiny.qmp, "a", outside)
     with Tiny(work, SPIN, *HOT, "-sandbox", "on,landlock=on") as tiny:
         node = {"node-name": "a", "file": {"driver": "file", "filename": str(inside)}}
-        refused(tiny.qmp, "blockdev-add", node, "Permission denied")
+        refused(tiny.qmp, "blockdev-add", node, denied)
     options = [*Tiny.files(work), "-qmp", f"unix:{work}/q,server,nowait"]
     text = f"-sandbox: landlock-paths: cannot leave '{work}/none' within reach: No such file"
     fails([*options, "-sandbox", f"on,landlock-paths={work}/none"], text)

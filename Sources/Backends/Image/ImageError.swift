@@ -4,6 +4,8 @@ package struct ImageError: Error, Equatable, CustomStringConvertible {
     package let path: String
     /// What is wrong and what would be right.
     package let problem: String
+    /// Whether the host does not let this process open the image in any way.
+    package var isDenied = false
 
     package var description: String { "image '\(path)': \(problem)" }
 }

@@ -136,18 +136,21 @@ package final class RawImage {
 
     private static func open(_ path: String, readOnly: Bool, direct: Bool) throws(ImageError) -> FileDescriptor {
         // Not to wait for a writer, should it be a FIFO.
-        var options: OpenOptions = [readOnly ? .readOnly : .readWrite, .nonBlocking, .noControllingTerminal]
+        var options: OpenOptions = [.nonBlocking, .noControllingTerminal]
         if direct { options.insert(.direct) }
         do {
-            return try FileDescriptor.open(path, options)
+            return try FileDescriptor.open(path, options.union(readOnly ? .readOnly : .readWrite))
         } catch {
-            var problem = "\(error)"
             if direct, error == .invalidArgument {
-                problem = "its file system does not do direct I/O; use direct=off"
-            } else if !readOnly, [.accessDenied, .notPermitted, .readOnlyFileSystem].contains(error) {
-                problem += "; it can be used with readonly=on if it may be read"
+                throw ImageError(path: path, problem: "its file system does not do direct I/O; use direct=off")
             }
-            throw ImageError(path: path, problem: problem)
+            guard [.accessDenied, .notPermitted, .readOnlyFileSystem].contains(error) else {
+                throw ImageError(path: path, problem: "\(error)")
+            }
+            guard !readOnly, (try? FileDescriptor.open(path, options.union(.readOnly))) != nil else {
+                throw ImageError(path: path, problem: "\(error)", isDenied: true)
+            }
+            throw ImageError(path: path, problem: "\(error); it can be used with readonly=on")
         }
     }
 

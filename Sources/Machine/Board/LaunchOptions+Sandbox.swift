@@ -54,6 +54,9 @@ extension LaunchOptions {
         return reach
     }
 
+    /// Whether images of disks that are plugged in can be opened by some paths only.
+    var imagesAreConfined: Bool { reach(hotPlug: true).paths == .always }
+
     /// Where entropy comes from, as far as that is usual.
     private var sources: [String] {
         let files = objects.compactMap { if case .random(let spec) = $0 { spec.filename } else { nil } }

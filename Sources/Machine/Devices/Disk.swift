@@ -17,13 +17,15 @@ final class Drive {
 
     /// Opens the image.
     ///
-    /// - Parameter place: what errors call it.
-    convenience init(_ spec: DriveSpec, _ place: String) throws(MachineError) {
+    /// - Parameters:
+    ///   - place: what errors call it.
+    ///   - remedy: what is to be done if the process may not open it.
+    convenience init(_ spec: DriveSpec, _ place: String, ifDenied remedy: String? = nil) throws(MachineError) {
         let image: RawImage
         do {
             image = try RawImage(path: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
         } catch {
-            throw MachineError(place, "\(error)")
+            throw MachineError(place, "\(error)" + (remedy.map { error.isDenied ? "; \($0)" : "" } ?? ""))
         }
         self.init(spec, image, isHandedOver: false)
     }

@@ -47,7 +47,9 @@ extension Machine {
     /// - Parameter others: the drives that there are.
     func open(_ spec: DriveSpec, beside others: [Drive]) throws(MachineError) -> Drive {
         let place = "blockdev-add node-name=\(spec.id)"
-        guard let set = try FDSets.number(in: spec.file) else { return try Drive(spec, place) }
+        guard let set = try FDSets.number(in: spec.file) else {
+            return try Drive(spec, place, ifDenied: options.imagesAreConfined ? Self.wayIn : nil)
+        }
         let file = try backends.fdSets.duplicate(set, readOnly: spec.isReadOnly)
         do {
             // Before anything is changed that another disk would notice.
@@ -68,6 +70,12 @@ extension Machine {
         }
         return try Drive(spec, place, handedOver: file)
     }
+
+    /// What is to be done about an image that Landlock keeps out of reach. The kernel does not tell whether it was
+    /// Landlock.
+    private static let wayIn =
+        "it is not among -sandbox landlock-paths=, or this user may not read it; name it there, or hand it over by "
+        + "add-fd and call it /dev/fdset/N"
 
     /// The error for an image that two drives cannot have.
     func isInUse(_ spec: DriveSpec, by other: Drive) -> MachineError {
