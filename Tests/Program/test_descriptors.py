@@ -8,8 +8,8 @@ import socket
 
 from monitor import QMPError
 from test_iothreads import SECTOR, copier, sector
-from test_plug import HOT, descriptors, disks, image, refused
-from tiny import IDLE, Tiny, wait_until
+from test_plug import HOT, add_node, descriptors, disks, image, refused
+from tiny import IDLE, SPIN, Tiny, wait_until
 
 CLOSED = [*HOT, "-sandbox", "on,landlock=on"]
 
@@ -167,3 +167,27 @@ def test_a_refused_image_leaves_a_running_disk_its_lock(work):
         assert guest.qmp and is_locked(path)
         refused(guest.qmp, "blockdev-add", {"node-name": "a", "file": {"filename": str(path)}}, "is also the image of root")
         assert is_locked(path)
+
+
+def test_one_of_two_disks_of_a_file_goes(work):
+    """With its descriptor, which is closed when its device has ended, the process loses the other's lock too."""
+    path = image(work, "disk")
+    with Tiny(work, SPIN, *HOT, "-object", "iothread,id=io0") as guest:
+        qmp = guest.qmp
+
+        def add(name, **more):
+            add_node(qmp, name, path, **{"read-only": True})
+            qmp.execute("device_add", {"id": name, "driver": "virtio-blk-mmio", "drive": name, **more})
+
+        add("a")
+        for state in "cont", "stop":
+            qmp.execute(state)
+            for more in {}, {"iothread": "io0"}:
+                add("b", **more)
+                qmp.execute("device_del", {"id": "b"})
+                assert is_locked(path), (state, more)
+        add_node(qmp, "b", path, **{"read-only": True})
+        qmp.execute("blockdev-del", {"node-name": "b"})
+        assert is_locked(path)
+        qmp.execute("device_del", {"id": "a"})
+        assert not is_locked(path)

@@ -198,7 +198,8 @@ extension RawImage {
     ///
     /// Call it when the machine starts, not before: an image may be open in two processes while a machine moves from
     /// one to the other. The locks are POSIX record locks and so belong to the process: they do not keep two drives of
-    /// one machine apart, and closing any descriptor of the file drops them all.
+    /// one machine apart, and closing any descriptor of the file drops them all. Locks that belong to the open file would
+    /// have neither trouble, but not keep two processes apart that were handed the same one.
     ///
     /// - Throws: `ImageError` if another process holds a lock that excludes this one; then none is held here.
     package func lock() throws(ImageError) {

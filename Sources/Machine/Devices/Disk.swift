@@ -10,7 +10,9 @@ final class Drive {
     let spec: DriveSpec
     /// The image's size in bytes when it was opened, or grew.
     private(set) var size: UInt64
-    fileprivate let image: RawImage
+    /// Nil after `close`.
+    fileprivate var image: RawImage?
+    private let identity: (device: UInt64, inode: UInt64)
     /// Whether somebody else has opened it, and may still have it open.
     let isHandedOver: Bool
     private var isLocked = false
@@ -48,21 +50,25 @@ final class Drive {
         self.spec = spec
         self.image = image
         self.isHandedOver = isHandedOver
+        identity = image.identity
         size = image.size
     }
 
+    /// Gives the image up: it is closed, unless a device still has it.
+    func close() { image = nil }
+
     /// Whether this is the image's file.
-    func isImage(_ file: FileStatus) -> Bool { image.identity == (file.device, file.inode) }
+    func isImage(_ file: FileStatus) -> Bool { identity == (file.device, file.inode) }
 
     /// Whether both are the same file, and one of them writes it.
     func conflicts(with other: Drive) -> Bool {
-        image.identity == other.image.identity && !(spec.isReadOnly && other.spec.isReadOnly)
+        identity == other.identity && !(spec.isReadOnly && other.spec.isReadOnly)
     }
 
     /// Makes the image's file longer, or finds that something else has done so.
     func grow(to size: UInt64) throws(MachineError) {
         do {
-            try image.grow(to: size)
+            try image?.grow(to: size)
         } catch {
             throw MachineError("node \(spec.id)", "\(error)")
         }
@@ -73,7 +79,7 @@ final class Drive {
     func lock() throws(MachineError) {
         guard !isLocked else { return }
         do {
-            try image.lock()
+            try image?.lock()
         } catch {
             throw MachineError("-drive id=\(spec.id)", "\(error)")
         }
@@ -84,7 +90,7 @@ final class Drive {
     func renewLock() {
         guard isLocked else { return }
         do {
-            try image.lock()
+            try image?.lock()
         } catch {
             Log.warn(spec.id, "\(error)")
         }
@@ -116,7 +122,7 @@ final class Disk: MachineDevice {
         let image = Handover(drive.image)
         let (options, id) = (blockOptions, id)
         return { _ throws(MachineError) in
-            guard let image = image.take() else { throw MachineError("-device id=\(id)", "is attached already") }
+            guard let image = image.take() ?? nil else { throw MachineError("-device id=\(id)", "is attached already") }
             return BlockDevice(id: id, image: image, options: options)
         }
     }
@@ -154,4 +160,6 @@ final class Disk: MachineDevice {
     }
 
     func prepareToRun() throws(MachineError) { try drive.lock() }
+
+    func finish() { drive.close() }
 }

@@ -25,7 +25,7 @@ protocol MachineDevice: AnyObject {
     ///
     /// - Throws: why it must not.
     func prepareToRun() throws(MachineError)
-    /// The machine has ended, or could not be started: leaves the host as it was found.
+    /// The device is unplugged, or the machine has ended, or could not be started: leaves the host as it was found.
     func finish()
 }
 

@@ -20,11 +20,17 @@ struct Residence {
         self.main = main
     }
 
-    /// Calls `then` when the turn is over that runs there now, or that has just run, with all that it kept till its end.
+    /// Calls `then` in a later turn of the main reactor, when the turn is over that runs there now, or that has just run,
+    /// with all that it kept till its end.
     func finishTurn(_ then: @escaping () -> Void) {
+        let then = Handover(then)
+        let main = main.handle
         // The first message may be taken in that turn still, the second is not.
-        let turn: @Sendable (DeviceHome, @escaping (()) -> Void) -> Void = { _, answer in answer(()) }
-        run(turn) { run(turn, then: then) }
+        handle.send { reactor in
+            reactor.handle.send { _ in
+                main.send { _ in then.take()?() }
+            }
+        }
     }
 
     /// Runs `body` there. What it hands to its second argument, once, comes back to `then` on the main reactor.

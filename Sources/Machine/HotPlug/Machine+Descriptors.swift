@@ -86,6 +86,6 @@ extension Machine {
 
     /// Takes the locks of all images anew, after a descriptor was closed that may have been one of theirs.
     func renewLocks() {
-        for case let disk as Disk in parts.slots.devices { disk.drive.renewLock() }
+        for drive in drives { drive.renewLock() }
     }
 }

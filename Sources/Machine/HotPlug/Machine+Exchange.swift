@@ -69,8 +69,11 @@ extension Machine {
                         move(slot, to: residence) { [self] in
                             parts.slots.set(number, device, residence, connection.shape)
                             resume()
-                            // By then the device that left, and what it had open, is forgotten.
-                            slot.residence.finishTurn {
+                            // By then nobody has what served the device that left. An image is closed with it, and
+                            // with any file that is closed go the process's locks on it.
+                            slot.residence.finishTurn { [self] in
+                                former?.finish()
+                                renewLocks()
                                 then(nil)
                                 done()
                             }

@@ -14,14 +14,13 @@ extension Machine {
 
     func addDrive(_ spec: DriveSpec) throws(QMPError) {
         try checkTakesDevices("blockdev-add")
-        let disks = parts.slots.devices.compactMap { $0 as? Disk }
-        guard backends.drive(spec.id) == nil, !disks.contains(where: { $0.drive.spec.id == spec.id }) else {
+        let others = drives
+        guard !others.contains(where: { $0.spec.id == spec.id }) else {
             throw QMPError("blockdev-add: \(spec.id) is registered already; choose another node-name")
         }
-        guard disks.count + backends.unusedDrives.count < LaunchOptions.Limits.disks else {
+        guard others.count < LaunchOptions.Limits.disks else {
             throw QMPError("blockdev-add: a MicroVm has at most \(LaunchOptions.Limits.disks) disks")
         }
-        let others = disks.map(\.drive) + backends.unusedDrives
         do throws(MachineError) {
             let drive = try open(spec, beside: others)
             if let other = others.first(where: { $0.conflicts(with: drive) }) {
@@ -36,13 +35,19 @@ extension Machine {
     }
 
     func removeDrive(_ id: String) throws(QMPError) {
-        if backends.takeDrive(id) != nil { return renewLocks() }
+        if let drive = backends.takeDrive(id) {
+            drive.close()
+            return renewLocks()
+        }
         if backends.takeDeparture(of: id) { return }
         if let disk = disk(ofDrive: id) {
             throw QMPError("blockdev-del: \(id) is in use by the device \(disk.id); device_del takes both away")
         }
         throw QMPError("blockdev-del: there is no node '\(id)'")
     }
+
+    /// The images of disks, and those that no disk has yet.
+    var drives: [Drive] { parts.slots.devices.compactMap { ($0 as? Disk)?.drive } + backends.unusedDrives }
 
     func disk(ofDrive id: String) -> Disk? {
         parts.slots.devices.lazy.compactMap { $0 as? Disk }.first { $0.drive.spec.id == id }

@@ -34,8 +34,6 @@ final class PlugBackends {
 
     var unusedDrives: [Drive] { Array(drives.values) }
 
-    func drive(_ id: String) -> Drive? { drives[id] }
-
     func add(_ drive: Drive) {
         drives[drive.spec.id] = drive
         departed.remove(drive.spec.id)
