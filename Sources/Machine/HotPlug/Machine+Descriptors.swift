@@ -6,7 +6,10 @@ extension Machine {
     // MARK: By name, for taps
 
     func keepDescriptor(_ file: consuming FileDescriptor, as name: String) throws(QMPError) {
-        guard backends.keep(file, as: name) else {
+        let isKept = backends.keep(file, as: name)
+        // One is closed that had the name before, or finds no room. It may have been of an image.
+        renewLocks()
+        guard isKept else {
             throw QMPError("getfd: too many descriptors are kept; closefd those that are not needed")
         }
     }
