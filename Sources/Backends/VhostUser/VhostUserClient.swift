@@ -33,14 +33,13 @@ package final class VhostUserClient: IOTarget {
     private var state = State.stopped
     private var work: Work?
     private var isWanted = false
-    private var retryDelay = VhostUserClient.shortestDelay
+    /// When the connection was made.
+    private var connectedAt = Clock.monotonic
+    private var delay = ReconnectDelay()
     private var isMissing = false
     /// Called when the back end has left guest memory alone after `stop`.
     package var onRest: () -> Void = {}
 
-    /// How long to wait before a new connection is tried, in nanoseconds; twice as long after each failure.
-    private static let shortestDelay: UInt64 = 20_000_000
-    private static let longestDelay: UInt64 = 1_000_000_000
     /// The most regions of memory that every back end takes.
     private static let maximumRegions = 8
 
@@ -218,15 +217,15 @@ package final class VhostUserClient: IOTarget {
         do throws(Errno) {
             connection = VhostUserConnection(
                 try Socket.connectNow(unix: path), reactor: reactor, patience: patience, owner: self)
+            connectedAt = Clock.monotonic
             advance()
         } catch {
-            retry()
+            retry(afterLife: 0)
         }
     }
 
-    private func retry() {
-        reactor.submit(.timeout(at: Clock.monotonic &+ retryDelay), for: self)
-        retryDelay = min(retryDelay * 2, Self.longestDelay)
+    private func retry(afterLife life: UInt64) {
+        reactor.submit(.timeout(at: Clock.monotonic &+ delay.take(afterLife: life)), for: self)
     }
 }
 
@@ -235,7 +234,6 @@ extension VhostUserClient: VhostUserConnectionOwner {
         switch state {
         case .starting:
             state = .running
-            retryDelay = Self.shortestDelay
             if isMissing { Log.info(name, "\(path) serves it again") }
             isMissing = false
             // Notifications and interrupts that came when nobody was there are lost.
@@ -259,6 +257,6 @@ extension VhostUserClient: VhostUserConnectionOwner {
         let wasAtRest = isAtRest
         state = .stopped
         if !wasAtRest { onRest() }
-        retry()
+        retry(afterLife: Clock.monotonic &- connectedAt)
     }
 }
