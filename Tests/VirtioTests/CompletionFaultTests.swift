@@ -67,6 +67,13 @@ import Virtio
         }
         show(result)
     }
+
+    @Test func fileSystemThatNobodyServes() async {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            try expectToSurvive("silent file system", atLeast: 5, useSilentFileSystem)
+        }
+        show(result)
+    }
 }
 
 /// What the process of a test has said.
@@ -344,4 +351,14 @@ private func useFileSystem(_ end: BadEnd?) throws {
         rig.backEnd.hangUp()
         _ = try rig.messages(upTo: FileSystemRig.Request.setRingEnable, count: 2)
     }
+}
+
+/// The back end never answers, and is given up time after time.
+private func useSilentFileSystem(_ end: BadEnd?) throws {
+    let rig = try FileSystemRig(FakeBackEnd(), patience: 20_000_000)
+    rig.backEnd.behave { _ in .none }
+    _ = try rig.driver.start()
+    try rig.driver.wait { rig.backEnd.connections > 1 }
+    try rig.driver.retire()
+    #expect(CompletionFaults.isAtRest(rig.driver.reactor), "operations are left in flight")
 }

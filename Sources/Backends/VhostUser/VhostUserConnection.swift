@@ -48,6 +48,8 @@ final class VhostUserConnection: IOTarget {
     private var current: Step?
     private var isSending = false
     private var deadline: UInt64 = 0
+    /// Whether an operation is in flight that ends at a deadline, be it one that has been met.
+    private var isTimed = false
 
     /// Takes over a connected socket that does not block.
     ///
@@ -88,7 +90,7 @@ final class VhostUserConnection: IOTarget {
         }
         if current == nil {
             deadline = Clock.monotonic &+ patience
-            reactor.submit(.timeout(at: deadline), for: self, tag: Tag.deadline)
+            waitForDeadline()
         }
         let step = steps.removeFirst()
         current = step
@@ -112,8 +114,16 @@ final class VhostUserConnection: IOTarget {
         case Tag.received: take(result)
         case Tag.sent: sent(result)
         default:
-            if current != nil, Clock.monotonic >= deadline { end(.silent) }
+            isTimed = false
+            if current != nil { waitForDeadline() }
         }
+    }
+
+    /// Ends the connection if the deadline has come, else sees to it that somebody looks again when it has: whatever a
+    /// timer ends with, none is left to wait for ever.
+    private func waitForDeadline() {
+        guard Clock.monotonic < deadline else { return end(.silent) }
+        if !isTimed { isTimed = reactor.submit(.timeout(at: deadline), for: self, tag: Tag.deadline) }
     }
 
     private func sent(_ result: Int32) {
