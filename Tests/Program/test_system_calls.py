@@ -32,6 +32,7 @@ EXCUSED = [
     (202, ((1, 0x80),), REACTORS, "futex: two threads at one lock of the C library in the same moment"),
     (202, ((1, PI_LOCK),), ALL, "futex: two threads at one lock of Swift's in the same moment"),
     (202, ((1, PI_UNLOCK),), ALL, "futex: two threads at one lock of Swift's in the same moment"),
+    (202, ((1, 0x109),), {MAIN}, "futex: the wait for a thread that is about to end, if it has not ended by then"),
     (12, None, ALL, "brk: when the heap happens to be full"),
     (9, None, ALL, "mmap: in place of brk, by what was freed before"),
     (11, None, REACTORS, "munmap: the end of such a mapping"),
