@@ -101,12 +101,12 @@ let package = Package(
             path: "Tests/SandboxProbe", swiftSettings: settings),
 
         tests("Host", ["Host"]),
-        tests("EventLoop", ["Host", "EventLoop"]),
+        tests("EventLoop", ["Host", "EventLoop", "CompletionFaults"]),
         tests("Memory", ["Host", "Memory"]),
         tests("Hypervisor", ["Host", "EventLoop", "Memory", "Hypervisor"]),
         tests("Boot", ["Host", "Memory", "Boot", "TestSupport"]),
-        tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport"]),
-        tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport"]),
+        tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport", "CompletionFaults"]),
+        tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport", "CompletionFaults"]),
         tests(
             "Virtio",
             ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport", "CompletionFaults"]),
@@ -114,7 +114,9 @@ let package = Package(
         tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport", "CompletionFaults"]),
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
-        tests("Machine", ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport"]),
+        tests(
+            "Machine",
+            ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport", "CompletionFaults"]),
         tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),
     ]
         + (buildsFuzzer

@@ -70,9 +70,9 @@ import Virtio
 
     @Test func fileSystemThatNobodyServes() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("silent file system", atLeast: 5, useSilentFileSystem)
+            CompletionFaults.expectSurvival("silent file system", atLeast: 5, useSilentFileSystem)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 }
 
