@@ -17,11 +17,12 @@ package final class KernelVhost {
 
     /// The virtio features that the kernel serves, among others of its own.
     package let features: UInt64
+    /// What the kernel finds wrong.
+    package let errors: VhostErrors
     /// Whether the kernel may touch guest memory.
     package private(set) var isRunning = false
     private let file: VhostFile
     private let service: Service
-    private let errors: EventFD
     private var rings: [Vring] = []
 
     /// `VIRTIO_NET_F_MRG_RXBUF`
@@ -30,7 +31,7 @@ package final class KernelVhost {
     /// Takes `file`, whose owner this process is.
     package init(_ file: consuming VhostFile, _ service: Service) throws(VhostError) {
         do {
-            errors = try EventFD()
+            errors = VhostErrors(try EventFD())
         } catch {
             throw VhostError(request: "eventfd", reason: error)
         }
@@ -43,9 +44,6 @@ package final class KernelVhost {
         self.service = service
     }
 
-    /// The eventfd that the kernel signals when the driver broke a ring.
-    package var errorEvent: Int32 { errors.rawValue }
-
     /// Prepares new rings, and serves them after `resume`.
     package func setUp(_ rings: [Vring], features: UInt64, memory: GuestMemory) throws(VhostError) {
         try file.setFeatures(features & self.features)
@@ -55,7 +53,7 @@ package final class KernelVhost {
             try file.setBase(ofRing: index, ring.base)
             try file.setParts(
                 ofRing: index, descriptors: ring.descriptors, available: ring.available, used: ring.used)
-            try file.setError(ofRing: index, errors.rawValue)
+            try file.setError(ofRing: index, errors.descriptor)
             try file.setCall(ofRing: index, ring.call)
             try file.setKick(ofRing: index, ring.kick)
         }

@@ -83,10 +83,7 @@ final class QueueWorker: IOTarget {
         let index = Int(tag)
         guard doorbells.indices.contains(index), !isRetiring else { return }
         listening &= ~(1 << UInt64(index))
-        guard result >= 0 || result == -Errno.again.rawValue || result == -Errno.interrupted.rawValue else {
-            fail("cannot read the doorbell of queue \(index): \(Errno(rawValue: -result))")
-            return
-        }
+        if let error = Errno(ofWait: result) { return fail("cannot read the doorbell of queue \(index): \(error)") }
         if device.servesQueue(index) { listen(index) }
         kick(index)
     }

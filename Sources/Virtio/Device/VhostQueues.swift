@@ -3,14 +3,12 @@ import EventLoop
 import Host
 
 /// The queues of a device that the kernel serves by one file of its vhost.
-final class VhostQueues: IOTarget {
+final class VhostQueues {
     private let vhost: KernelVhost
     private let queues: Range<Int>
     private var context: DeviceContext?
     /// The device has stopped until the driver resets it.
     private var isHalted = false
-    private var listens = false
-    private let errorCount = IOBuffer(capacity: 8)
 
     /// - Parameter queues: the device's queues that are the file's rings from 0 on.
     init(_ vhost: KernelVhost, queues: Range<Int>) {
@@ -34,7 +32,7 @@ final class VhostQueues: IOTarget {
         }
         self.context = context
         isHalted = false
-        listenForErrors(context.reactor)
+        vhost.errors.listen(context.reactor) { [weak self] problem in self?.context?.fail(problem) }
     }
 
     /// Serves the queues, unless they have no driver or the device has stopped.
@@ -65,18 +63,5 @@ final class VhostQueues: IOTarget {
     }
 
     /// Ends for good.
-    func retire(_ reactor: Reactor) { reactor.retire(self) }
-
-    private func listenForErrors(_ reactor: Reactor) {
-        guard !listens else { return }
-        let file = IOFile(descriptor: vhost.errorEvent)
-        listens = reactor.submit(.read(file, errorCount.all, at: Operation.currentPosition), for: self)
-    }
-
-    override func complete(tag: UInt32, result: Int32) {
-        listens = false
-        guard result > 0, !isRetiring, let context else { return }
-        listenForErrors(context.reactor)
-        context.fail("the kernel's vhost found a broken queue")
-    }
+    func retire(_ reactor: Reactor) { reactor.retire(vhost.errors) }
 }
