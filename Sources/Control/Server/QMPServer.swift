@@ -82,13 +82,17 @@ package final class QMPServer {
     /// clients have been sent it or `nanoseconds` have passed. The sockets' files are gone by then.
     package func close(within nanoseconds: UInt64, then done: @escaping () -> Void) {
         guard ending == nil else { return }
-        let ending = Ending(server: self, done: done)
-        self.ending = ending
+        let limit = Alarm(reactor, at: Clock.monotonic &+ nanoseconds) { [weak self] in self?.cutOff() }
+        ending = Ending(limit: limit, done: done)
         for throttle in throttles.values { reactor.retire(throttle) }
         for acceptor in acceptors { reactor.retire(acceptor) }
         for connection in connections { connection.finish() }
-        reactor.submit(.timeout(at: Clock.monotonic &+ nanoseconds), for: ending)
         endIfIdle()
+    }
+
+    /// The time to end in is up.
+    private func cutOff() {
+        for connection in connections { reactor.retire(connection) }
     }
 
     /// Takes the connection of one client.
@@ -120,17 +124,17 @@ package final class QMPServer {
     private func endIfIdle() {
         guard let ending, acceptors.isEmpty, connections.isEmpty else { return }
         machine = nil
-        reactor.retire(ending)
+        reactor.retire(ending.limit)
         ending.finish()
     }
 
     /// The end of the service, under way.
-    private final class Ending: IOTarget {
-        private weak var server: QMPServer?
+    private final class Ending {
+        let limit: Alarm
         private var done: (() -> Void)?
 
-        init(server: QMPServer, done: @escaping () -> Void) {
-            self.server = server
+        init(limit: Alarm, done: @escaping () -> Void) {
+            self.limit = limit
             self.done = done
         }
 
@@ -138,12 +142,6 @@ package final class QMPServer {
             let done = self.done
             self.done = nil
             done?()
-        }
-
-        /// The time is up.
-        override func complete(tag: UInt32, result: Int32) {
-            guard let server else { return }
-            for connection in server.connections { server.reactor.retire(connection) }
         }
     }
 }

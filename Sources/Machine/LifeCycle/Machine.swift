@@ -226,26 +226,16 @@ final class Machine {
         } else {
             countdown.step()
         }
-        reactor.submit(.timeout(at: Clock.monotonic &+ Self.patience), for: EndTimer(reactor))
+        Alarm(reactor, at: Clock.monotonic &+ Self.patience) { [reactor] in
+            Log.warn("machine", "some I/O did not end in time; leaving it")
+            reactor.stop()
+        }
     }
 
     /// How long clients have to take what they are owed, in nanoseconds.
     private static let farewell: UInt64 = 500_000_000
     /// How long the end may take, in nanoseconds, before it comes without waiting for I/O that hangs.
     private static let patience: UInt64 = 10_000_000_000
-
-    private final class EndTimer: IOTarget {
-        private let reactor: Reactor
-
-        init(_ reactor: Reactor) {
-            self.reactor = reactor
-        }
-
-        override func complete(tag: UInt32, result: Int32) {
-            Log.warn("machine", "some I/O did not end in time; leaving it")
-            reactor.stop()
-        }
-    }
 
     /// Leaves the host as it was found, when the start has failed.
     func abandon() {
