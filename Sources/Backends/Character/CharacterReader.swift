@@ -72,6 +72,8 @@ final class CharacterReader: IOTarget {
         if tag == Tag.ended { isWatching = false } else { isReading = false }
         guard !isRetiring else { return }
         switch tag {
+        case Tag.ready where result < 0:
+            takeRead(result)
         case Tag.ready:
             let read = Operation.read(
                 IOFile(descriptor: file.rawValue), buffer.all, at: Operation.currentPosition)
@@ -80,7 +82,7 @@ final class CharacterReader: IOTarget {
             // A client of whose end nothing would be heard is as good as gone; else it stays as long as something it
             // sent is unread.
             guard result > 0 else {
-                owner?.readerEnded(self, isGone: true)
+                owner?.readerFailed(self, Errno(rawValue: 0 &- result))
                 return
             }
             let isGone = hasEnded && Int16(truncatingIfNeeded: result) & PollEvents.gone != 0
@@ -103,7 +105,7 @@ final class CharacterReader: IOTarget {
             if method == .receive { watchForEnd() } else { owner?.readerEnded(self, isGone: false) }
         default:
             hasEnded = true
-            owner?.readerEnded(self, isGone: true)
+            owner?.readerFailed(self, Errno(rawValue: 0 &- result))
         }
     }
 }

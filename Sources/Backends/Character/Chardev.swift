@@ -99,9 +99,9 @@ package final class Chardev {
     /// `Reactor.run` has returned.
     package func drain(for nanoseconds: UInt64) {
         guard let writer, writer.unsent > 0 else { return }
-        let limit = DrainLimit()
-        reactor.submit(.timeout(at: Clock.monotonic &+ nanoseconds), for: limit)
-        while writer.unsent > 0, writer === self.writer, !limit.isReached { reactor.turn(waiting: true) }
+        var isLate = false
+        let limit = Alarm(reactor, at: Clock.monotonic &+ nanoseconds) { isLate = true }
+        while writer.unsent > 0, writer === self.writer, !isLate { reactor.turn(waiting: true) }
         reactor.retire(limit)
     }
 
@@ -199,6 +199,14 @@ package final class Chardev {
         }
     }
 
+    func readerFailed(_ reader: CharacterReader, _ error: Errno) {
+        guard reader === self.reader else { return }
+        switch kind {
+        case .stream: Log.warn(id, "cannot read input any more: \(error)")
+        case .server, .connection: loseConnection()
+        }
+    }
+
     func writerFailed(_ writer: CharacterWriter, _ error: Errno) {
         guard writer === self.writer else { return }
         switch kind {
@@ -216,11 +224,4 @@ package final class Chardev {
         if kind == .connection { Log.warn(id, "the connection has ended") }
         listener?.accept()
     }
-}
-
-/// The time that output has to leave before the process ends.
-private final class DrainLimit: IOTarget {
-    private(set) var isReached = false
-
-    override func complete(tag: UInt32, result: Int32) { isReached = true }
 }
