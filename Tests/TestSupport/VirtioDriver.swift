@@ -21,6 +21,8 @@ package final class VirtioDriver {
         set { firstFree = newValue }
     }
     private var firstFree: UInt64
+    /// Another reactor of this thread, on which a part of the device lives.
+    package var companion: Reactor?
     private let alarm = Alarm()
 
     /// What a driver waits for did not happen.
@@ -199,7 +201,7 @@ package final class VirtioDriver {
         var isMet = false
         while !isMet, !alarm.hasRung {
             if alarm.operationsInFlight == 0 { reactor.submit(.timeout(at: alarm.time), for: alarm) }
-            reactor.turn(waiting: true)
+            turn(waiting: true)
             isMet = try condition()
         }
         reactor.cancel(tag: 0, of: alarm)
@@ -209,7 +211,13 @@ package final class VirtioDriver {
 
     /// Turns the reactor often enough that whatever needs no outside event has happened.
     package func settle() {
-        for _ in 0..<8 { reactor.turn(waiting: false) }
+        for _ in 0..<8 { turn(waiting: false) }
+    }
+
+    private func turn(waiting: Bool) {
+        companion?.turn(waiting: false)
+        // Neither reactor can sleep for both.
+        reactor.turn(waiting: waiting && companion == nil)
     }
 
     /// Takes and acknowledges the interrupts since the last call.

@@ -39,6 +39,14 @@ final class BlockDisk {
         if isStarted { queues = try driver.start(features) }
     }
 
+    /// A new driver, after a reset.
+    func restart() throws {
+        driver.write(.status, 0)
+        try driver.wait { driver.status == [] }
+        driver.nextFree = 0x1000
+        queues = try driver.start()
+    }
+
     /// The 16 bytes before each request.
     static func header(_ kind: UInt32, _ sector: UInt64 = 0) -> [UInt8] {
         littleEndian(kind) + littleEndian(UInt32(0)) + littleEndian(sector)

@@ -14,58 +14,74 @@ import Virtio
 @Suite struct CompletionFaultTests {
     @Test func disk() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("disk", atLeast: 15) { try useDisk($0, direct: false) }
+            CompletionFaults.expectSurvival("disk", atLeast: 15) { try useDisk($0, direct: false) }
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func diskWithUnalignedDirectRequests() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("direct disk", atLeast: 15) { try useDisk($0, direct: true) }
+            CompletionFaults.expectSurvival("direct disk", atLeast: 15) { try useDisk($0, direct: true) }
         }
-        show(result)
+        CompletionFaults.show(result)
+    }
+
+    @Test func limitedDisk() async {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            CompletionFaults.expectSurvival("limited disk", atLeast: 10, useLimitedDisk)
+        }
+        CompletionFaults.show(result)
     }
 
     @Test func entropy() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("entropy", atLeast: 5, useEntropy)
+            CompletionFaults.expectSurvival("entropy", atLeast: 5, useEntropy)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func balloon() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("balloon", atLeast: 8, useBalloon)
+            CompletionFaults.expectSurvival("balloon", atLeast: 8, useBalloon)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func console() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("console", atLeast: 10, useConsole)
+            CompletionFaults.expectSurvival("console", atLeast: 10, useConsole)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func networkCard() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("network card", atLeast: 8, useCard)
+            CompletionFaults.expectSurvival("network card", atLeast: 8, useCard)
         }
-        show(result)
+        CompletionFaults.show(result)
+    }
+
+    @Test func splitNetworkCard() async {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            var stops = 0
+            CompletionFaults.expectSurvival("split network card", atLeast: 5) { try useSplitCard($0, &stops) }
+            #expect(stops > 0, "a doorbell that cannot be read stops the card")
+        }
+        CompletionFaults.show(result)
     }
 
     @Test func vsock() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("vsock", atLeast: 15, useVsock)
+            CompletionFaults.expectSurvival("vsock", atLeast: 15, useVsock)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func fileSystem() async {
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
-            try expectToSurvive("file system", atLeast: 15, useFileSystem)
+            CompletionFaults.expectSurvival("file system", atLeast: 15, useFileSystem)
         }
-        show(result)
+        CompletionFaults.show(result)
     }
 
     @Test func fileSystemThatNobodyServes() async {
@@ -76,27 +92,7 @@ import Virtio
     }
 }
 
-/// What the process of a test has said.
-private func show(_ result: ExitTest.Result?) {
-    if let result { print(String(decoding: result.standardOutputContent, as: UTF8.self), terminator: "") }
-}
-
 typealias BadEnd = CompletionFaults.End
-
-/// Runs a scenario with every bad end.
-private func expectToSurvive(
-    _ name: String, atLeast least: Int, _ scenario: (BadEnd?) throws -> Void
-) throws {
-    Log.setLevel(.error)
-    do {
-        let faults = try CompletionFaults(of: scenario)
-        print("\(name): \(faults.operations) operations, \(faults.failed) bad ends")
-        #expect(faults.operations >= least)
-        #expect(faults.failed >= 8 * faults.operations)
-    } catch {
-        Issue.record("\(name): \(error)")
-    }
-}
 
 /// What must hold of a device in the end: it works, after a reset at most, and goes in peace.
 private func expectRecovery(
@@ -127,12 +123,6 @@ private func useDisk(_ end: BadEnd?, direct: Bool) throws {
         $0.discards = true
         $0.zeroDetection = .unmap
     }
-    func restart() throws {
-        disk.driver.write(.status, 0)
-        try disk.driver.wait { disk.driver.status == [] }
-        disk.driver.nextFree = 0x1000
-        disk.queues = try disk.driver.start()
-    }
     /// The status; nil if the device has stopped, which is brought back.
     func attempt(_ kind: UInt32, _ sector: UInt64, _ data: [UInt8] = [], count: Int = 0) throws -> UInt8? {
         do {
@@ -142,7 +132,7 @@ private func useDisk(_ end: BadEnd?, direct: Bool) throws {
             return reply.status
         } catch VirtioDriver.Failure.stopped {
             #expect(end != nil)
-            try restart()
+            try disk.restart()
             return nil
         }
     }
@@ -157,7 +147,7 @@ private func useDisk(_ end: BadEnd?, direct: Bool) throws {
     _ = try attempt(BlockDisk.Kind.flush, 0)
     _ = try attempt(BlockDisk.Kind.discard, 0, BlockDisk.range(64, 8))
     _ = try attempt(BlockDisk.Kind.writeZeroes, 0, BlockDisk.range(80, 1))
-    try expectRecovery(disk.driver, restart: restart) {
+    try expectRecovery(disk.driver, restart: disk.restart) {
         let reply = try disk.request(BlockDisk.Kind.write, 40, [UInt8](repeating: 0x55, count: 512))
         guard reply.status == 0 else { throw Errno.ioError }
         written[40] = 0x55
@@ -166,6 +156,28 @@ private func useDisk(_ end: BadEnd?, direct: Bool) throws {
             guard reply.status == 0 else { throw Errno.ioError }
             #expect(reply.bytes == content(sector), "sector \(sector)")
         }
+    }
+}
+
+/// More requests at once than the limit lets through, so that the last one waits.
+private func useLimitedDisk(_ end: BadEnd?) throws {
+    let disk = try BlockDisk(size: 64 << 10) { $0.iopsLimit = 100 }
+    let (driver, count) = (disk.driver, 6)
+    let header = try driver.allocate(16)
+    try driver.memory.write(BlockDisk.header(BlockDisk.Kind.read), at: header)
+    let data = try driver.allocate(513 * count)
+    for request in 0..<UInt16(count) {
+        let start = GuestAddress(data.rawValue + 513 * UInt64(request))
+        disk.queue.setChain([.init(header, 16), .init(start, 513, isWritable: true)], head: 2 * request)
+        disk.queue.offer(2 * request)
+    }
+    disk.queue.publish()
+    disk.queue.kickIfWanted()
+    try driver.wait { disk.queue.usedCount == count || driver.status.contains(.deviceNeedsReset) }
+    if end == nil { #expect(disk.queue.usedCount == count) }
+    while disk.queue.takeUsed() != nil {}
+    try expectRecovery(driver, restart: disk.restart) {
+        guard try disk.request(BlockDisk.Kind.read, 0, count: 512).status == 0 else { throw Errno.ioError }
     }
 }
 
@@ -247,6 +259,23 @@ private func useConsole(_ end: BadEnd?) throws {
     }
 }
 
+/// Has a card send more than its wire holds, so that it waits for the wire.
+private func flood(_ rig: NetworkRig) throws {
+    let mark = rig.driver.nextFree
+    defer { rig.driver.nextFree = mark }
+    let before = rig.device.sent.packets
+    try rig.offerFrames(0..<256)
+    rig.driver.settle()
+    #expect(rig.device.sent.packets < before + 256, "the wire holds everything")
+    var arrived = 0
+    try rig.driver.wait {
+        while rig.hostReceives() != nil { arrived += 1 }
+        return rig.sending.usedCount == 256 && arrived == 256 || rig.driver.status.contains(.deviceNeedsReset)
+    }
+    if rig.driver.status.contains(.deviceNeedsReset) { throw VirtioDriver.Failure.stopped }
+    while rig.sending.takeUsed() != nil {}
+}
+
 private func useCard(_ end: BadEnd?) throws {
     let rig = try NetworkRig()
     func works() throws {
@@ -269,8 +298,35 @@ private func useCard(_ end: BadEnd?) throws {
     }
     do {
         for _ in 0..<2 { try works() }
+        try flood(rig)
     } catch VirtioDriver.Failure.stopped where end != nil {}
     try expectRecovery(rig.driver, restart: restart, works: works)
+}
+
+/// The operations are those of the reactor that sends.
+private func useSplitCard(_ end: BadEnd?, _ stops: inout Int) throws {
+    let sender = try Reactor(name: "sender")
+    // The first ring that is used is the one whose operations end badly.
+    sender.turn(waiting: false)
+    let rig = try NetworkRig(sender: sender.handle)
+    rig.driver.companion = sender
+    func restart() throws {
+        rig.driver.write(.status, 0)
+        try rig.driver.wait { rig.driver.status == [] }
+        rig.driver.nextFree = 0x1000
+        try rig.start(rig.features)
+        while rig.hostReceives() != nil {}
+    }
+    do {
+        try flood(rig)
+    } catch VirtioDriver.Failure.stopped where end != nil {
+        stops += 1
+    }
+    try expectRecovery(rig.driver, restart: restart) {
+        try flood(rig)
+    } end: {
+        #expect(CompletionFaults.isAtRest(sender), "operations are left in flight")
+    }
 }
 
 private func useVsock(_ end: BadEnd?) throws {

@@ -159,6 +159,19 @@ final class NetworkRig {
         _ = try driver.exchange(on: sending, readable: pieces)
     }
 
+    /// Offers frames of 200 bytes to send; each begins with its number.
+    func offerFrames(_ numbers: Range<Int>) throws {
+        for number in numbers {
+            let address = try driver.allocate(212)
+            let frame = Self.frame(200, to: [0x02, 0, 0, 0, UInt8(number >> 8), UInt8(number & 0xff)])
+            try driver.memory.write(Self.header + frame, at: address)
+            sending.setChain([DriverQueue.Buffer(address, 212)], head: UInt16(number % 256))
+            sending.offer(UInt16(number % 256))
+        }
+        sending.publish()
+        sending.kickIfWanted()
+    }
+
     /// Gives a command; answers the device's answer.
     func command(_ kind: UInt8, _ number: UInt8, _ data: [UInt8] = []) throws -> UInt8? {
         try driver.exchange(

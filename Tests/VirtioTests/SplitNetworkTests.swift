@@ -26,19 +26,6 @@ import Virtio
         }
     }
 
-    /// Offers frames of 200 bytes to send; each begins with its number.
-    private func offer(_ rig: Rig, _ numbers: Range<Int>) throws {
-        for number in numbers {
-            let address = try rig.driver.allocate(212)
-            let frame = Rig.frame(200, to: [0x02, 0, 0, 0, UInt8(number >> 8), UInt8(number & 0xff)])
-            try rig.driver.memory.write(Rig.header + frame, at: address)
-            rig.sending.setChain([DriverQueue.Buffer(address, 212)], head: UInt16(number % 256))
-            rig.sending.offer(UInt16(number % 256))
-        }
-        rig.sending.publish()
-        rig.sending.kickIfWanted()
-    }
-
     /// The numbers of the frames that reach the host, until there are `count`.
     private func arrivals(_ rig: Rig, _ count: Int) throws -> [Int] {
         var seen: [Int] = []
@@ -76,7 +63,7 @@ import Virtio
 
     @Test func framesPassBothWays() throws {
         let rig = try Rig(sender: sender.handle)
-        try offer(rig, 0..<200)
+        try rig.offerFrames(0..<200)
         #expect(try arrivals(rig, 200) == Array(0..<200))
         try wait(rig) { rig.sending.usedCount == 200 && rig.device.sent.packets == 200 }
         #expect(rig.device.sent.bytes == 200 * 200)
@@ -90,7 +77,7 @@ import Virtio
     @Test func theDriverIsToldOfWhatWasSent() throws {
         let rig = try Rig(sender: sender.handle)
         _ = rig.driver.takeInterrupts()
-        try offer(rig, 0..<1)
+        try rig.offerFrames(0..<1)
         var raised: UInt64 = 0
         try wait(rig) {
             let interrupts = rig.driver.takeInterrupts()
@@ -104,7 +91,7 @@ import Virtio
     /// The wire takes some frames only; the others wait for it, also over a pause.
     @Test func waitsForATapThatIsFull() throws {
         let rig = try Rig(sender: sender.handle)
-        try offer(rig, 0..<256)
+        try rig.offerFrames(0..<256)
         try wait(rig) { rig.device.sent.packets > 0 }
         try pause(rig)
         let sent = Int(rig.device.sent.packets)
@@ -124,7 +111,7 @@ import Virtio
         for round in 0..<50 {
             try pause(rig)
             #expect(rig.device.isIdle)
-            try offer(rig, round..<round + 1)
+            try rig.offerFrames(round..<round + 1)
             rig.driver.settle()
             #expect(rig.hostReceives() == nil)
             rig.driver.transport.resume()
@@ -136,11 +123,11 @@ import Virtio
     @Test func withoutALinkFramesAreDropped() throws {
         let rig = try Rig(sender: sender.handle)
         rig.device.setLink(up: false)
-        try offer(rig, 0..<3)
+        try rig.offerFrames(0..<3)
         try wait(rig) { rig.device.sent.drops == 3 }
         #expect(rig.hostReceives() == nil)
         rig.device.setLink(up: true)
-        try offer(rig, 3..<4)
+        try rig.offerFrames(3..<4)
         #expect(try arrivals(rig, 1) == [3])
         try retire(rig)
     }
@@ -150,7 +137,7 @@ import Virtio
     @Test func aResetLeavesNothingBehind() throws {
         let rig = try Rig(sender: sender.handle)
         for round in 0..<20 {
-            try offer(rig, 0..<256)
+            try rig.offerFrames(0..<256)
             try reset(rig)
             #expect(rig.device.isIdle)
             while rig.hostReceives() != nil {}
@@ -158,7 +145,7 @@ import Virtio
             #expect(rig.hostReceives() == nil, "\(round)")
             try restart(rig)
         }
-        try offer(rig, 7..<8)
+        try rig.offerFrames(7..<8)
         #expect(try arrivals(rig, 1) == [7])
         try retire(rig)
     }
@@ -171,7 +158,7 @@ import Virtio
         try wait(rig) { rig.device.isIdle }
         try reset(rig)
         try restart(rig)
-        try offer(rig, 1..<2)
+        try rig.offerFrames(1..<2)
         #expect(try arrivals(rig, 1) == [1])
         try retire(rig)
     }
@@ -187,12 +174,12 @@ import Virtio
     /// The driver goes on with a card that comes instead, wherever that one sends.
     @Test func anotherCardGoesOn() throws {
         let rig = try Rig(sender: sender.handle)
-        try offer(rig, 0..<10)
+        try rig.offerFrames(0..<10)
         #expect(try arrivals(rig, 10) == Array(0..<10))
         try wait(rig) { rig.sending.usedCount == 10 }
         try pause(rig)
         try rig.exchange()
-        try offer(rig, 10..<20)
+        try rig.offerFrames(10..<20)
         #expect(try arrivals(rig, 10) == Array(10..<20))
         try wait(rig) { rig.sending.usedCount == 20 }
     }

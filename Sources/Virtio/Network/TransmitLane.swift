@@ -99,7 +99,13 @@ final class TransmitLane: IOTarget {
 
     override func complete(tag: UInt32, result: Int32) {
         if tag == Tag.doorbell { listens = false } else { polls = false }
-        if !isStopping, !isRetiring, queue != nil { listen() }
+        if !isStopping, !isRetiring, queue != nil {
+            if tag == Tag.doorbell, let error = Errno(ofWait: result) {
+                fail("cannot read the doorbell: \(error)")
+            } else {
+                listen()
+            }
+        }
         reactor.schedule(self)
     }
 
@@ -111,10 +117,7 @@ final class TransmitLane: IOTarget {
         if !isStopping, !hasFailed { transmit(queue) }
         if queue.publish() { reactor.signal(interrupt) }
         line.publish(transmitter.counters)
-        if let failure = queue.failure, !hasFailed {
-            hasFailed = true
-            line.report(.failed("\(failure)"))
-        }
+        if let failure = queue.failure { fail("\(failure)") }
         if isStopping, operationsInFlight == 0 {
             transmitter.stop()
             self.queue = nil
@@ -132,6 +135,13 @@ final class TransmitLane: IOTarget {
             if !polls { polls = reactor.submit(.poll(file, PollEvents.writable), for: self, tag: Tag.tap) }
         case .failed: line.report(.tapIsGone)
         }
+    }
+
+    /// Sends no more until the next start.
+    private func fail(_ reason: String) {
+        guard !hasFailed else { return }
+        hasFailed = true
+        line.report(.failed(reason))
     }
 
     private func finish(at position: UInt16?) {
