@@ -34,7 +34,8 @@ final class SignalWatch: IOTarget {
     override func complete(tag: UInt32, result: Int32) {
         guard !isRetiring else { return }
         if tag == Tag.read, result <= 0 {
-            complain(Errno(rawValue: result == 0 ? Errno.ioError.rawValue : -result))
+            // Now and then the kernel wakes up for nothing, and says so.
+            if let error = result == 0 ? .ioError : Errno(ofWait: result) { complain(error) }
             reactor.submit(.timeout(at: Clock.monotonic &+ Self.pause), for: self, tag: Tag.pause)
         } else {
             if tag == Tag.read, let number = record.all.load(at: 0, as: Int32.self) { onSignal(number) }
