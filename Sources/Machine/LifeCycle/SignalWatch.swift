@@ -34,7 +34,7 @@ final class SignalWatch: IOTarget {
     override func complete(tag: UInt32, result: Int32) {
         guard !isRetiring else { return }
         if tag == Tag.read, result <= 0 {
-            // Now and then the kernel wakes up for nothing, and says so.
+            // Any signal of the process wakes the kernel's wait, one that stops a vCPU too; after many it gives up.
             if let error = result == 0 ? .ioError : Errno(ofWait: result) { complain(error) }
             reactor.submit(.timeout(at: Clock.monotonic &+ Self.pause), for: self, tag: Tag.pause)
         } else {
