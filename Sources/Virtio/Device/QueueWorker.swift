@@ -83,7 +83,9 @@ final class QueueWorker: IOTarget {
         let index = Int(tag)
         guard doorbells.indices.contains(index), !isRetiring else { return }
         listening &= ~(1 << UInt64(index))
-        if let error = Errno(ofWait: result) { return fail("cannot read the doorbell of queue \(index): \(error)") }
+        if result < 0, let error = Errno(ofWait: result) {
+            return fail("cannot read the doorbell of queue \(index): \(error)")
+        }
         if device.servesQueue(index) { listen(index) }
         kick(index)
     }

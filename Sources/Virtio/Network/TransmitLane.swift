@@ -100,7 +100,7 @@ final class TransmitLane: IOTarget {
     override func complete(tag: UInt32, result: Int32) {
         if tag == Tag.doorbell { listens = false } else { polls = false }
         if !isStopping, !isRetiring, queue != nil {
-            if tag == Tag.doorbell, let error = Errno(ofWait: result) {
+            if tag == Tag.doorbell, result < 0, let error = Errno(ofWait: result) {
                 fail("cannot read the doorbell: \(error)")
             } else {
                 listen()
