@@ -170,12 +170,12 @@ final class FileSystemRig {
         let rig = try FileSystemRig(FakeBackEnd())
         _ = try rig.start()
         let start = Clock.monotonic
-        for _ in 0..<5 {
+        for _ in 0..<4 {
             rig.backEnd.hangUp()
             try rig.expectServed(bases: [0, 0])
         }
         // Twice as long each time; and where a slow machine let one live long enough to start over, that took longer.
-        #expect(Clock.monotonic - start >= 31 * ReconnectDelay.shortest)
+        #expect(Clock.monotonic - start >= 15 * ReconnectDelay.shortest)
     }
 
     @Test func aPauseWithoutBackEndIsDoneAtOnce() throws {

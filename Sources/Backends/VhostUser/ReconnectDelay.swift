@@ -3,8 +3,9 @@
 package struct ReconnectDelay {
     /// Before the first try, in nanoseconds: a back end that is started anew is needed soon.
     package static let shortest: UInt64 = 20_000_000
-    /// Before any try. A connection that has lived that long ends a row of failures.
-    package static let longest: UInt64 = 1_000_000_000
+    /// Before any try: five in a second cost nothing that is felt, and a folder is away no longer than that. A connection
+    /// that has lived that long ends a row of failures.
+    package static let longest: UInt64 = 200_000_000
 
     private var next = ReconnectDelay.shortest
 
