@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import vsock_cases
-from guest import IMAGES, LAB_WORKAROUND, Guest, build_tool
+from guest import IMAGES, LAB_PARAMETERS, Guest, build_tool
 from harness import Skip, limit
 from kata import Sandbox, open_tap
 from test_filesystem import FileServer
@@ -89,7 +89,7 @@ def test_as_kata_starts_it(work):
         vsock, taps = vsock_device(), [open_tap(), open_tap()]
         with Sandbox(
             work, IMAGES / "vmlinuz", image=image, debug=debug, cpus=2, vsock=(vsock, CID), taps=[[tap] for tap in taps],
-            parameters=LAB_WORKAROUND.split()
+            parameters=LAB_PARAMETERS.split()
         ) as sandbox:  # fmt: skip
             for descriptor in [vsock, *taps]:
                 os.close(descriptor)
@@ -119,7 +119,7 @@ def test_a_guest_that_uses_it(work):
     server = FileServer(work, work / "shared")
     with Sandbox(
         work, IMAGES / "vmlinuz", initrd=IMAGES / "initramfs", image=image, debug=True, cpus=2, vsock=(vsock, CID),
-        shared=server.path, taps=[[tap]], machine=",hotplug=on", acpi=True, parameters=LAB_WORKAROUND.split()
+        shared=server.path, taps=[[tap]], machine=",hotplug=on", acpi=True, parameters=LAB_PARAMETERS.split()
     ) as sandbox:  # fmt: skip
         os.close(vsock)
         os.close(tap)

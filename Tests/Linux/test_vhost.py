@@ -76,7 +76,7 @@ HOST, GUEST = "192.168.79.1", "192.168.79.2"
 TAP = "aptapv"
 OTHER_HOST, OTHER_GUEST = "192.168.80.1", "192.168.80.2"
 OTHER_TAP = "aptapw"
-AMOUNT = 16 << 20
+AMOUNT = 4 << 20
 
 
 def ip(*words):
@@ -218,7 +218,7 @@ def test_network_handed_over(work):
             assert guest.shell("ls -d /sys/class/net/eth1/queues/rx-* | wc -l").strip() == "2"
             for host in HOST, OTHER_HOST:
                 ping(guest, 20000, host)
-                transfer(guest, host=host, amount=2 << 20)
+                transfer(guest, host=host, amount=1 << 20)
             # What serves one card cannot serve another, and what serves sockets no card.
             with open("/dev/vhost-vsock", "r+b", buffering=0) as sockets:
                 for number, problem in (
@@ -273,7 +273,7 @@ def test_hot_plug(work):
                 assert len(vhost_numbers(guest)) == 1
                 for size in 56, 20000:
                     ping(guest, size)
-                transfer(guest, Pauses(guest), amount=2 << 20)
+                transfer(guest, Pauses(guest), amount=1 << 20)
                 guest.qmp.execute("device_del", {"id": "net0"})
                 assert guest.qmp.wait_event("DEVICE_DELETED")["data"]["device"] == "net0"
                 after = sorted(descriptors(guest).values())
