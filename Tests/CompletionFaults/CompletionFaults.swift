@@ -1,5 +1,6 @@
 package import EventLoop
 import FailingRing
+import Glibc
 import Host
 
 /// Has every operation that a scenario gives the ring end badly: it counts them, and then runs the scenario anew
@@ -74,6 +75,7 @@ package struct CompletionFaults {
         while true {
             let count = openDescriptors
             if count == expected || Clock.monotonic >= deadline { return count }
+            usleep(100)
         }
     }
 
@@ -86,6 +88,7 @@ package struct CompletionFaults {
         while Clock.monotonic < deadline {
             reactor.turn(waiting: false)
             if failing_ring_in_flight() <= 1 { return true }
+            usleep(100)
         }
         return false
     }

@@ -25,7 +25,7 @@ int64_t failing_ring_in_flight(void);
 /// The opcode of the operation that ended as `begin` has it; -1 if there was none, or none that can end so.
 int failing_ring_failed(void);
 
-/// How many descriptors this process has open.
+/// How many descriptors this process has open; -1 if that cannot be told.
 int failing_ring_open_descriptors(void);
 
 #endif
