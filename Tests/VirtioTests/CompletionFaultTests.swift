@@ -338,7 +338,8 @@ private func useVsock(_ end: BadEnd?) throws {
     /// Waits until something has happened; an error if the device has stopped, or either side has lost the other.
     func wait(for program: HostProgram? = nil, until condition: () -> Bool) throws {
         var lost: GuestPacket?
-        try driver.wait(seconds: 3) {
+        // Whoever is told that there is nothing yet, though there is, waits in vain.
+        try driver.wait(seconds: end?.result == -Errno.again.rawValue ? 1 : 3) {
             inbox += rig.guest.taken().filter { $0.operation < Operation.creditUpdate }
             lost = inbox.first { $0.operation == Operation.reset || $0.operation == Operation.shutdown }
             return condition() || lost != nil || program?.isAtEnd == true

@@ -2,7 +2,7 @@
 /// one which always ends again costs little, whoever makes it end.
 package struct ReconnectDelay {
     /// Before the first try, in nanoseconds: a back end that is started anew is needed soon.
-    package static let shortest: UInt64 = 20_000_000
+    package static let shortest: UInt64 = 2_000_000
     /// Before any try: five in a second cost nothing that is felt, and a folder is away no longer than that. A connection
     /// that has lived that long ends a row of failures.
     package static let longest: UInt64 = 200_000_000

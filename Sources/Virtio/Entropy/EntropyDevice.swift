@@ -47,7 +47,7 @@ package final class EntropyDevice: VirtioDevice {
     /// The most bytes for one request. A driver that wants more asks again.
     private static let mostBytes = 64 << 10
     /// How long to leave a file alone that has failed or has ended, in nanoseconds.
-    private static let retryTime: UInt64 = 1_000_000_000
+    private static let retryTime: UInt64 = 100_000_000
 
     /// - Parameter source: used by this device alone.
     package init(id: String, source: RandomSource, limit: Limit? = nil) {
@@ -160,7 +160,7 @@ package final class EntropyDevice: VirtioDevice {
             let reason = result == 0 ? "has no more bytes" : "cannot be read: \(error)"
             Log.error(id, "'\(source.path)' \(reason); the guest gets no entropy until it has some again")
         }
-        let pause = isPassing ? Self.retryTime / 100 : Self.retryTime
+        let pause = isPassing ? Self.retryTime / 10 : Self.retryTime
         submit(.timeout(at: Clock.monotonic &+ pause), .waiting, context)
     }
 }
