@@ -14,7 +14,7 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
@@ -29,32 +29,32 @@ let package = Package(
         .library(name: "ApusClient", targets: ["ApusClient"]),
     ],
     targets: [
-        // The rooms of the house, each importing only from those above it.
+        // The modules, each importing only from those above it.
         .target(
             name: "CHost",
             linkerSettings: [.linkedLibrary("uring")]),
-        room("Host", ["CHost"]),
-        room("EventLoop", ["CHost", "Host"]),
-        room("Memory", ["CHost", "Host"]),
-        room("Hypervisor", ["CHost", "Host", "EventLoop", "Memory"]),
-        room("Boot", ["Host", "Memory"]),
-        room("Platform", ["Host", "EventLoop", "Memory"]),
-        room("Backends", ["Host", "EventLoop", "Memory"]),
-        room("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends"]),
-        room("Options", ["Host"]),
-        room("Control", ["Host", "EventLoop", "Options"], exclude: ["qmp.md"]),
-        room("Sandbox", ["CHost", "Host"]),
-        room(
-            "Machine",
+        module("Host", ["CHost"]),
+        module("EventLoop", ["CHost", "Host"]),
+        module("Memory", ["CHost", "Host"]),
+        module("Hypervisor", ["CHost", "Host", "EventLoop", "Memory"]),
+        module("Boot", ["Host", "Memory"]),
+        module("Platform", ["Host", "EventLoop", "Memory"]),
+        module("Backends", ["Host", "EventLoop", "Memory"]),
+        module("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends"]),
+        module("Options", ["Host"]),
+        module("Control", ["Host", "EventLoop", "Options"], exclude: ["qmp.md"]),
+        module("Sandbox", ["CHost", "Host"]),
+        module(
+            "VMM",
             [
                 "Host", "EventLoop", "Memory", "Hypervisor", "Boot", "Platform", "Backends", "Virtio",
                 "Options", "Control", "Sandbox",
             ]),
-        .executableTarget(name: "apus", dependencies: ["Host", "Options", "Machine"], swiftSettings: settings),
+        .executableTarget(name: "apus", dependencies: ["Host", "Options", "VMM"], swiftSettings: settings),
 
-        // For programs that start and drive apus. It stands beside the house: nothing but libc goes into them.
+        // For programs that start and drive apus. It uses nothing but libc.
         .target(name: "CApusClient"),
-        room("ApusClient", ["CApusClient"]),
+        module("ApusClient", ["CApusClient"]),
 
         // The README's shim, which the tests compare, compile and run.
         .executableTarget(
@@ -115,8 +115,8 @@ let package = Package(
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests(
-            "Machine",
-            ["Host", "EventLoop", "Memory", "Options", "Control", "Machine", "TestSupport", "CompletionFaults"]),
+            "VMM",
+            ["Host", "EventLoop", "Memory", "Options", "Control", "VMM", "TestSupport", "CompletionFaults"]),
         tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),
     ]
         + (buildsFuzzer

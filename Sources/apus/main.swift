@@ -1,5 +1,5 @@
 import Host
-import Machine
+import VMM
 import Options
 
 /// The program: reads the command line, and starts what it asks for.

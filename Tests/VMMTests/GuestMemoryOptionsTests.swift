@@ -3,7 +3,7 @@ import Memory
 import Options
 import Testing
 
-@testable import Machine
+@testable import VMM
 
 /// The configuration of a command line.
 func options(_ line: String) throws -> LaunchOptions {

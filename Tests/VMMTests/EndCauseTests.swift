@@ -1,7 +1,7 @@
 import Control
 import Testing
 
-@testable import Machine
+@testable import VMM
 
 @Suite struct EndCauseTests {
     @Test(

@@ -4,7 +4,7 @@ import Glibc
 import Host
 import Testing
 
-@testable import Machine
+@testable import VMM
 
 /// Whatever its reads end with, a machine can be ended. Each test has a process of its own, whose signals it takes.
 @Suite struct SignalWatchTests {

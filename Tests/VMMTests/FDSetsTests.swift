@@ -3,7 +3,7 @@ import Host
 import TestSupport
 import Testing
 
-@testable import Machine
+@testable import VMM
 
 @Suite struct FDSetsTests {
     private let sets = FDSets()
