@@ -26,9 +26,9 @@ final class BoardDevices {
     /// The ports that devices of the board own.
     static func ports(_ options: LaunchOptions) -> [ClosedRange<UInt16>] {
         var ranges = [
-            range(KeyboardController.firstPort, KeyboardController.portCount),
-            range(PowerControl.firstPort, PowerControl.portCount),
-            range(PanicPort.firstPort, PanicPort.portCount),
+            range(I8042.firstPort, I8042.portCount),
+            range(ACPIPowerRegisters.firstPort, ACPIPowerRegisters.portCount),
+            range(PVPanic.firstPort, PVPanic.portCount),
         ]
         if options.serial != nil { ranges.append(range(MicroVM.serialPort, SerialPort.portCount)) }
         return ranges
@@ -46,10 +46,10 @@ final class BoardDevices {
 
     /// Puts the devices on the bus and connects their interrupts.
     func attach() throws(MachineError) {
-        let keyboard = KeyboardController(interrupt: try line(MicroVM.keyboardLine, "i8042"))
-        try attach(keyboard, "i8042", KeyboardController.firstPort, KeyboardController.portCount)
-        try attach(PowerControl(), "power control", PowerControl.firstPort, PowerControl.portCount)
-        try attach(PanicPort(), "pvpanic", PanicPort.firstPort, PanicPort.portCount)
+        let keyboard = I8042(interrupt: try line(MicroVM.keyboardLine, "i8042"))
+        try attach(keyboard, "i8042", I8042.firstPort, I8042.portCount)
+        try attach(ACPIPowerRegisters(), "power control", ACPIPowerRegisters.firstPort, ACPIPowerRegisters.portCount)
+        try attach(PVPanic(), "pvpanic", PVPanic.firstPort, PVPanic.portCount)
         if let id = options.serial?.chardevID { try attachSerial(id) }
     }
 

@@ -28,14 +28,14 @@ final class SerialFuzz: FuzzSubject {
     func fuzz(_ input: inout FuzzInput) throws {
         line = Line()
         let serial = SerialPort(reactor, interrupt: interrupt, line: line)
-        let keyboard = KeyboardController(interrupt: interrupt)
+        let keyboard = I8042(interrupt: interrupt)
         var actions = 0
         let bus = Bus { _ in actions += 1 }
         let places: [(any BusDevice, UInt64, UInt64)] = [
             (serial, 0x3f8, SerialPort.portCount),
-            (keyboard, KeyboardController.firstPort, KeyboardController.portCount),
-            (PanicPort(), PanicPort.firstPort, PanicPort.portCount),
-            (PowerControl(), PowerControl.firstPort, PowerControl.portCount),
+            (keyboard, I8042.firstPort, I8042.portCount),
+            (PVPanic(), PVPanic.firstPort, PVPanic.portCount),
+            (ACPIPowerRegisters(), ACPIPowerRegisters.firstPort, ACPIPowerRegisters.portCount),
         ]
         for (device, start, count) in places {
             try expect(bus.attach(device, .ports, at: start, count: count), "the ports at \(start) are taken")

@@ -3,16 +3,16 @@ import Platform
 import Testing
 
 /// An i8042 driven as Linux's driver does it, with every access counted.
-private final class I8042 {
+private final class I8042Driver {
     let reactor: Reactor
     let interrupt: InterruptLine
-    let controller: KeyboardController
+    let controller: I8042
     var accesses = 0
 
     init() throws {
         reactor = try Reactor(name: "test")
         interrupt = try InterruptLine(reactor)
-        controller = KeyboardController(interrupt: interrupt)
+        controller = I8042(interrupt: interrupt)
     }
 
     func status() -> UInt8 {
@@ -69,7 +69,7 @@ private final class I8042 {
 @Suite struct KeyboardControllerTests {
     /// `i8042_init` to the end of `atkbd_probe`: no mouse port, no keyboard, no time-out, few accesses.
     @Test func linuxProbesQuicklyAndFindsNothing() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         chip.flush()
         let first = try #require(chip.command(0x20, answers: true))
         #expect(chip.command(0x20, answers: true) == first, "a stable configuration byte")
@@ -97,7 +97,7 @@ private final class I8042 {
     }
 
     @Test func theControllerTestsItself() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         #expect(chip.command(0xaa, answers: true) == 0x55)
         #expect(chip.command(0xab, answers: true) == 0x00)
         #expect(chip.command(0xa4, answers: true) == 0xf1)
@@ -109,7 +109,7 @@ private final class I8042 {
     }
 
     @Test func memoryKeepsWhatIsWritten() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         for index in 1..<32 as Range<UInt8> { _ = chip.command(0x60 + index, parameter: index &* 3, answers: false) }
         for index in 1..<32 as Range<UInt8> { #expect(chip.command(0x20 + index, answers: true) == index &* 3) }
         _ = chip.command(0xad, answers: false)
@@ -120,14 +120,14 @@ private final class I8042 {
 
     /// `kb_wait` and `outb(0xfe, 0x64)`.
     @Test func rebootByKeyboardResets() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         #expect(chip.status() & 0x02 == 0)
         #expect(chip.command(0xfe) == .reset)
         #expect(chip.accesses == 2)
     }
 
     @Test func theOutputPortResetsToo() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         chip.command(0xd1)
         #expect(chip.write(0x02) == .reset)
         chip.command(0xd1)
@@ -136,7 +136,7 @@ private final class I8042 {
     }
 
     @Test func everyPortTakesEveryValue() throws {
-        let chip = try I8042()
+        let chip = try I8042Driver()
         var resets = 0
         for size in [1, 2, 4, 8] {
             for offset in 0..<8 as Range<UInt64> {
@@ -161,7 +161,7 @@ private final class I8042 {
             (0xff, .panicked), (0x100, .none),
         ] as [(UInt64, BusAction)])
     func tellsOfAPanic(value: UInt64, action: BusAction) {
-        let port = PanicPort()
+        let port = PVPanic()
         for size in [1, 2, 4, 8] { #expect(port.write(at: 0, size: size, value: value) == action) }
         #expect(port.read(at: 0, size: 1) == 3)
     }
@@ -169,14 +169,14 @@ private final class I8042 {
 
 @Suite struct PowerControlTests {
     @Test func softOffCutsThePowerAndTheResetRegisterResets() {
-        let power = PowerControl()
+        let power = ACPIPowerRegisters()
         #expect(power.write(at: 1, size: 1, value: 0x80) == .none)
         #expect(power.write(at: 0, size: 1, value: 0x34) == .powerOff)
         #expect(power.write(at: 2, size: 1, value: 1) == .reset)
     }
 
     @Test func nothingElseDoes() {
-        let power = PowerControl()
+        let power = ACPIPowerRegisters()
         var actions: [BusAction] = []
         for size in [1, 2, 4, 8] {
             for offset in 0..<5 as Range<UInt64> {

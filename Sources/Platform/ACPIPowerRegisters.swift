@@ -1,6 +1,6 @@
 /// The registers with which a hardware-reduced ACPI guest cuts its power or starts anew: three ports that the FADT
 /// names (ACPI 6.5, 4.8.3.7 "Sleep Control and Status Registers", 4.8.3.6 "Reset Register").
-package final class PowerControl: BusDevice {
+package final class ACPIPowerRegisters: BusDevice {
     /// Where the board puts them.
     package static let firstPort: UInt64 = 0x600
     package static let portCount: UInt64 = 3

@@ -3,7 +3,7 @@
 /// It answers every command at once, and for the keyboard that is not there it reports the time-out that a real
 /// controller would report after a while; a driver's probe is over in a few dozen accesses. There is no second
 /// (mouse) port, and the drivers that look for one see that. Its use is the reset line: `reboot=k`.
-package final class KeyboardController: BusDevice {
+package final class I8042: BusDevice {
     /// The first of its ports.
     package static let firstPort: UInt64 = 0x60
     /// From the data port to the command port; port 0x61 between them is the PC's system control port B.
