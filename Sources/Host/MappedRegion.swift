@@ -25,7 +25,7 @@ package final class MappedRegion: @unchecked Sendable {
         unsafe base = start + skipped
         if skipped > 0 { unsafe munmap(start, skipped) }
         // The end of what is left may lie inside a page, which belongs to the region.
-        let page = Process.pageSize
+        let page = HostProcess.pageSize
         let used = (count &+ page &- 1) / page * page
         if room &- skipped > used { unsafe munmap(base + used, room - skipped - used) }
     }

@@ -5,7 +5,7 @@ package import Host
 extension GuestMemory {
     /// The advice that frees pages of this memory; nil if they are huge, which can't be freed in parts.
     package var discardAdvice: MemoryAdvice? {
-        guard pageSize == Process.pageSize else { return nil }
+        guard pageSize == HostProcess.pageSize else { return nil }
         return file == nil ? .dontNeed : .remove
     }
 

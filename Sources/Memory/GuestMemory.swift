@@ -57,7 +57,7 @@ public final class GuestMemory: @unchecked Sendable {
     /// - Throws: `EINVAL` if the ranges overlap, wrap around, or do not fit the mapping.
     package init(
         ranges: [(start: GuestAddress, count: UInt64)], mapping: MappedRegion,
-        file: consuming FileDescriptor? = nil, pageSize: Int = Process.pageSize
+        file: consuming FileDescriptor? = nil, pageSize: Int = HostProcess.pageSize
     ) throws(Errno) {
         var regions: [Region] = []
         var offset = 0

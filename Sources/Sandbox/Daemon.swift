@@ -12,15 +12,15 @@ package struct Daemon: ~Copyable {
     /// Forks twice and leaves the session. Returns in the daemon only: the parent ends when the daemon reports, or
     /// has died.
     package static func detach() throws(Errno) -> Daemon {
-        let pipe = try Process.pipe()
-        let child = try Process.fork()
+        let pipe = try HostProcess.pipe()
+        let child = try HostProcess.fork()
         if child != 0 {
-            _ = try? Process.wait(for: child)
-            Process.exitNow(waitForReport(pipe))
+            _ = try? HostProcess.wait(for: child)
+            HostProcess.exitNow(waitForReport(pipe))
         }
-        try Process.startSession()
+        try HostProcess.startSession()
         // A second child is no session leader and so can never get a controlling terminal.
-        if try Process.fork() != 0 { Process.exitNow(0) }
+        if try HostProcess.fork() != 0 { HostProcess.exitNow(0) }
         return Daemon(report: try pipe.second.duplicate(), null: try .open("/dev/null", .readWrite))
     }
 
@@ -34,7 +34,7 @@ package struct Daemon: ~Copyable {
 
     /// Gives up the standard streams and lets the parent end with status 0.
     package consuming func ready() throws(Errno) {
-        try Process.replaceStandardStreams(by: null)
+        try HostProcess.replaceStandardStreams(by: null)
         try report.write([0])
     }
 }

@@ -26,16 +26,16 @@ package struct Jail: Sendable {
     package func enter() throws(JailError) -> Int32 {
         if let controlGroup { try join(controlGroup: controlGroup) }
         if let network { try join(network: network) }
-        let number = hasOwnProcesses ? try moveIntoChild() : Process.id
+        let number = hasOwnProcesses ? try moveIntoChild() : HostProcess.id
         if let root { try change(root: root) }
         if let user {
             try attempt("uid", "cannot become user \(user.id) with group \(user.group)") { () throws(Errno) in
-                try Process.become(user: user.id, group: user.group)
+                try HostProcess.become(user: user.id, group: user.group)
             }
         }
         if hasOwnProcesses {
             try attempt("newpid", "cannot be bound to the process outside") { () throws(Errno) in
-                try Process.endWithParent()
+                try HostProcess.endWithParent()
             }
         }
         return number
@@ -64,15 +64,15 @@ package struct Jail: Sendable {
     private func moveIntoChild() throws(JailError) -> Int32 {
         try attempt("newpid", "cannot start a process of its own") { () throws(Errno) in
             try Namespaces.separateNextChild()
-            let pipe = try Process.pipe()
-            let before = Process.holdSignals()
-            let child = try Process.fork()
+            let pipe = try HostProcess.pipe()
+            let before = HostProcess.holdSignals()
+            let child = try HostProcess.fork()
             if child != 0 {
                 try? pipe.second.write((0..<4).map { UInt8(truncatingIfNeeded: child >> ($0 * 8)) })
                 if let null = try? FileDescriptor.open("/dev/null", .readWrite) {
-                    try? Process.replaceStandardStreams(by: null)
+                    try? HostProcess.replaceStandardStreams(by: null)
                 }
-                Process.standIn(for: child)
+                HostProcess.standIn(for: child)
             }
             before.restore()
             let reading = try pipe.first.duplicate()

@@ -213,7 +213,7 @@ private var unixStream: [ArgumentCheck] {
 
 private func advice(_ number: Int32) -> ArgumentCheck { oneOf(argument: 2, [number]) }
 
-private var ownProcess: ArgumentCheck { oneOf(argument: 0, [Process.id]) }
+private var ownProcess: ArgumentCheck { oneOf(argument: 0, [HostProcess.id]) }
 
 private var kick: ArgumentCheck { oneOf(argument: 2, [Signals.kick]) }
 

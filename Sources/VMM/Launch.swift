@@ -12,13 +12,13 @@ package func launch(_ options: LaunchOptions) -> Int32 {
     do {
         return try run(options)
     } catch {
-        Process.printError("apus: \(error)\n")
+        HostProcess.printError("apus: \(error)\n")
         return 1
     }
 }
 
 private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
-    Process.useOneHeap()
+    HostProcess.useOneHeap()
     // Before anything slow, and before there is a second thread: a process that forks keeps only one.
     var daemon: Daemon? = options.isDaemon ? try detach() : nil
     // All paths but the jail's own are looked for in it.
@@ -112,7 +112,7 @@ private func bind(_ options: LaunchOptions) throws(MachineError) -> [ListenerBox
 }
 
 private func openLog(_ options: LaunchOptions) throws(MachineError) {
-    if let level = (Process.environment("APUS_LOG") ?? Process.environment("STRATOVIRT_LOG_LEVEL")).flatMap(
+    if let level = (HostProcess.environment("APUS_LOG") ?? HostProcess.environment("STRATOVIRT_LOG_LEVEL")).flatMap(
         LogLevel.init(name:))
     {
         Log.setLevel(level)

@@ -7,15 +7,15 @@ func main() -> Int32 {
     do throws(OptionError) {
         switch try LaunchOptions.parse(Array(CommandLine.arguments.dropFirst())) {
         case .help(let text), .version(let text):
-            Process.printOutput(text)
+            HostProcess.printOutput(text)
             return 0
         case .launch(let options):
             return launch(options)
         }
     } catch {
-        Process.printError("\(error)\n")
+        HostProcess.printError("\(error)\n")
         return 1
     }
 }
 
-Process.exit(main())
+HostProcess.exit(main())

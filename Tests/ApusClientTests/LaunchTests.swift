@@ -20,8 +20,8 @@ import Testing
     }
 
     @Test func descriptorsArriveAtTheirNumbers() throws {
-        let first = try Process.pipe()
-        let second = try Process.pipe()
+        let first = try HostProcess.pipe()
+        let second = try HostProcess.pipe()
         try first.second.write(Array("one\n".utf8))
         try second.second.write(Array("two\n".utf8))
         // Each takes the other's number; unless the tests beside this one have so much open that theirs are too high.
@@ -33,7 +33,7 @@ import Testing
     }
 
     @Test func nothingElseIsInherited() throws {
-        let pipe = try Process.pipe()
+        let pipe = try HostProcess.pipe()
         // One that is not closed on exec, as programs not written with care have them.
         let careless = FileDescriptor(owning: dup(pipe.first.rawValue))
         let found = try output(of: "cd /proc/$$/fd; ls; true", descriptors: [5: pipe.first.rawValue])
@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test func waitingHasAnEnd() throws {
-        let pipe = try Process.pipe()
+        let pipe = try HostProcess.pipe()
         let waiting = try Apus.launch(arguments: ["-c", "read x"], program: "sh", standardInput: pipe.first.rawValue)
         #expect(try waiting.wait(timeout: .zero) == nil)
         #expect(try waiting.wait(timeout: .milliseconds(20)) == nil)

@@ -84,7 +84,7 @@ import Testing
     @Test func descriptorsAreHandedOver() throws {
         let machine = try Machine()
         let qmp = try machine.connect()
-        let pipe = try Process.pipe()
+        let pipe = try HostProcess.pipe()
         let reading = try pipe.first.duplicate()
         #expect(throws: ClientError.self) { try qmp.execute("getfd", ["fdname": "end"]) }
         try qmp.execute("getfd", ["fdname": "end"], descriptor: pipe.second.rawValue)

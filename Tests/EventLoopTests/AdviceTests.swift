@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test func privateMemoryReadsZeroAgain() throws {
-        let page = Process.pageSize
+        let page = HostProcess.pageSize
         let region = try MappedRegion(anonymous: 4 * page)
         region.all.fill(0x55)
         let middle = try #require(region.all.slice(at: page, count: 2 * page))
@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test func aSharedFileGetsSmaller() throws {
-        let page = Process.pageSize
+        let page = HostProcess.pageSize
         let file = try FileDescriptor.memory(name: "test")
         try file.truncate(to: UInt64(4 * page))
         let region = try MappedRegion(file: file, count: 4 * page, shared: true)
@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test func whatTheKernelRefusesIsAnError() throws {
-        let region = try MappedRegion(anonymous: Process.pageSize)
+        let region = try MappedRegion(anonymous: HostProcess.pageSize)
         let odd = try #require(region.all.slice(at: 1, count: 16))
         #expect(try advise(odd, .dontNeed) == -Errno.invalidArgument.rawValue)
         // Only a file that is shared can lose pages.

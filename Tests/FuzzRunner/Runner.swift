@@ -5,16 +5,16 @@ import Host
 private nonisolated(unsafe) let subject: any FuzzSubject = {
     // What a device says of its driver would fill the disk.
     if let nowhere = try? FileDescriptor.open("/dev/null", .writeOnly) { Log.setOutput(nowhere) }
-    let name = Process.environment("APUS_FUZZ_SUBJECT") ?? ""
+    let name = HostProcess.environment("APUS_FUZZ_SUBJECT") ?? ""
     guard let type = FuzzSubjects.type(named: name) else {
-        Process.printError("APUS_FUZZ_SUBJECT: there is no subject '\(name)'\n")
-        Process.exitNow(2)
+        HostProcess.printError("APUS_FUZZ_SUBJECT: there is no subject '\(name)'\n")
+        HostProcess.exitNow(2)
     }
     do {
         return try type.init()
     } catch {
-        Process.printError("\(name) cannot begin: \(error)\n")
-        Process.exitNow(2)
+        HostProcess.printError("\(name) cannot begin: \(error)\n")
+        HostProcess.exitNow(2)
     }
 }()
 
@@ -25,7 +25,7 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     do {
         try unsafe subject.fuzz(&input)
     } catch {
-        Process.printError("VIOLATION: \(error)\n")
+        HostProcess.printError("VIOLATION: \(error)\n")
         fatalError("\(error)")
     }
     return 0

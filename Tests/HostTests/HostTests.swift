@@ -98,7 +98,7 @@ import Testing
     }
 
     @Test func whatTheLogCannotTakeIsCounted() throws {
-        let pipe = try Process.pipe()
+        let pipe = try HostProcess.pipe()
         var output = LogOutput()
         output.descriptor = pipe.second.rawValue
         let line = LogLine(.info, "disk0", String(repeating: "x", count: 1000))

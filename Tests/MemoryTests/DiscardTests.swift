@@ -3,7 +3,7 @@ import Memory
 import Testing
 
 @Suite struct DiscardTests {
-    private static let page = Process.pageSize
+    private static let page = HostProcess.pageSize
 
     @Test(
         arguments: [

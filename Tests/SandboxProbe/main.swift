@@ -42,7 +42,7 @@ func run() throws(Errno) {
     }
     let number = UInt32(CommandLine.arguments[2])
     let arguments = CommandLine.arguments.dropFirst(3).map { Int($0) ?? 0 }
-    Process.useOneHeap()
+    HostProcess.useOneHeap()
     let filters = try ThreadFilters(everything)
     if role == .main {
         try filters.install(role)
@@ -53,7 +53,7 @@ func run() throws(Errno) {
                 try filters.install(role)
                 perform(role, number, arguments)
             } catch {
-                Process.exitNow(1)
+                HostProcess.exitNow(1)
             }
         }
         thread.join()
@@ -63,7 +63,7 @@ func run() throws(Errno) {
 do throws(Errno) {
     try run()
 } catch {
-    Process.printError("\(error)\n")
-    Process.exit(1)
+    HostProcess.printError("\(error)\n")
+    HostProcess.exit(1)
 }
-Process.exit(0)
+HostProcess.exit(0)

@@ -11,7 +11,7 @@ package struct Outcome {
     ///
     /// - Parameter launch: starts it with this descriptor as its output or for its errors.
     package init(of launch: (Int32) throws -> Apus) throws {
-        let pipe = try Process.pipe()
+        let pipe = try HostProcess.pipe()
         let reading = try pipe.first.duplicate()
         let process = try launch(pipe.second.rawValue)
         // Without this process's own writing end, the program's end ends the reading.

@@ -74,7 +74,7 @@ struct NotALaunch: Error {}
         let memory = try GuestMemory.make(try options("-m 128 " + object))
         #expect(memory.size == 128 << 20)
         #expect((memory.file != nil) == isShared)
-        #expect(memory.pageSize == Process.pageSize)
+        #expect(memory.pageSize == HostProcess.pageSize)
     }
 
     @Test func aNodeThatIsNotThereIsRefusedByName() throws {

@@ -23,7 +23,7 @@ final class BalloonRig {
     private let file: FileDescriptor?
 
     init(
-        shared: Bool = false, reports: Bool = true, pageSize: Int = Process.pageSize, features: Features? = nil,
+        shared: Bool = false, reports: Bool = true, pageSize: Int = HostProcess.pageSize, features: Features? = nil,
         rule: BalloonRule? = nil
     ) throws {
         let ranges = [0, Self.regionSize, 1 << 32].map { (GuestAddress($0), Self.regionSize) }

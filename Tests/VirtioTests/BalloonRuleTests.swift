@@ -53,7 +53,7 @@ import Virtio
     }
 
     private func makeRig(
-        features: Features? = nil, pageSize: Int = Process.pageSize, interval: UInt64 = 1_000_000
+        features: Features? = nil, pageSize: Int = HostProcess.pageSize, interval: UInt64 = 1_000_000
     ) throws -> Rig {
         try Rig(
             pageSize: pageSize, features: features,

@@ -321,7 +321,7 @@ final class FileSystemRig {
 
     @Test func nobodyListens() throws {
         #expect(throws: VhostUserError.connection(.noEntry)) {
-            _ = try VhostUserEndpoint.connect("/tmp/apus-test-nobody-\(Process.id)")
+            _ = try VhostUserEndpoint.connect("/tmp/apus-test-nobody-\(HostProcess.id)")
         }
     }
 }

@@ -53,7 +53,7 @@ extension GuestMemory {
     }
 
     fileprivate static func over(
-        _ file: consuming FileDescriptor, _ size: Int, shared: Bool, pageSize: Int = Process.pageSize
+        _ file: consuming FileDescriptor, _ size: Int, shared: Bool, pageSize: Int = HostProcess.pageSize
     ) throws(Errno) -> GuestMemory {
         let mapping = try MappedRegion(file: file, count: size, shared: shared)
         return try GuestMemory(
@@ -119,7 +119,7 @@ private struct MemoryFile: ~Copyable {
 
     consuming func memory(_ size: Int, shared: Bool) throws(MachineError) -> GuestMemory {
         let (place, hugePage) = (place, hugePage)
-        let pageSize = hugePage ?? Process.pageSize
+        let pageSize = hugePage ?? HostProcess.pageSize
         guard status.kind == .regular else {
             throw MachineError(place, "is neither a directory nor a regular file")
         }

@@ -7,7 +7,7 @@ extension GuestMemory {
     /// - Parameter place: the option that asks for it.
     func populate(threads: Int, _ place: String) throws(MachineError) {
         // Beyond that the kernel would rather end processes, this one among them, than answer with an error.
-        if pageSize == Process.pageSize, let available = HostMemory.available, available < size {
+        if pageSize == HostProcess.pageSize, let available = HostMemory.available, available < size {
             throw MachineError(
                 place, "the guest's memory is \(size >> 20) MiB, the host has \(available >> 20) MiB available")
         }

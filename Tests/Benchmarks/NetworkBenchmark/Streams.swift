@@ -31,7 +31,7 @@ func stream(_ count: Int, size: Int, toGuest: Bool, interface: String?) throws -
             try toGuest ? guest.receive(count) : guest.send(count)
             isOver.store(1)
         } catch {
-            Process.printError("the guest failed: \(error)\n")
+            HostProcess.printError("the guest failed: \(error)\n")
             isOver.store(2)
         }
         handle.send { _ in }

@@ -26,7 +26,7 @@ final class Streams {
     init(packetsPerRead: Int?) throws {
         var limits = VsockDevice.Limits()
         if let packetsPerRead { limits.packetsPerRead = packetsPerRead }
-        sockets = try VsockSockets(path: "/tmp/apus-benchmark-\(Process.id).sock", id: "vsock")
+        sockets = try VsockSockets(path: "/tmp/apus-benchmark-\(HostProcess.id).sock", id: "vsock")
         let device = VsockDevice(id: "vsock", guestCID: StreamingGuest.cid, sockets: sockets, limits: limits)
         guest = try StreamingGuest(device, reactor: try Reactor(name: "benchmark"))
     }
@@ -45,7 +45,7 @@ final class Streams {
                 while try socket.read(count: 1) != [UInt8(ascii: "\n")] {}
                 try program(socket)
             } catch {
-                Process.printError("the program failed: \(error)\n")
+                HostProcess.printError("the program failed: \(error)\n")
             }
         }
         repeat { guest.turn() } while step()

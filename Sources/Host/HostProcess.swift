@@ -2,7 +2,7 @@ import CHost
 import Glibc
 
 /// This process and its children.
-package enum Process {
+package enum HostProcess {
     /// The kernel's number of this process.
     package static var id: Int32 { getpid() }
 

@@ -1,7 +1,7 @@
 import CHost
 import Glibc
 
-extension Process {
+extension HostProcess {
     /// Becomes another user with one group, for good.
     package static func become(user: UInt32, group: UInt32) throws(Errno) {
         _ = try checked { host_become(user, group) }
