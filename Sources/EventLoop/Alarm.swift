@@ -1,7 +1,7 @@
 import Host
 
 /// Goes off once, when its time has come: a timer of the kernel's that ends before, and with whatever, is set again.
-package final class Alarm: IOTarget {
+package final class Alarm: RingClient {
     private let reactor: Reactor
     private let deadline: UInt64
     private let onTime: () -> Void
@@ -20,7 +20,7 @@ package final class Alarm: IOTarget {
 
     private func set() { reactor.submit(.timeout(at: deadline), for: self) }
 
-    override package func complete(tag: UInt32, result: Int32) {
+    override package func operationCompleted(tag: UInt32, result: Int32) {
         guard !isRetiring else { return }
         if Clock.monotonic < deadline { set() } else { onTime() }
     }

@@ -136,7 +136,7 @@ package struct Operation {
     }
 
     /// Completes each time the file becomes ready for one of `events`, and at once if it is, until it is cancelled or the
-    /// kernel ends it: `IOTarget.noticed` hears of it, and `complete` of the end.
+    /// kernel ends it: `RingClient.multishotEvent` hears of it, and `complete` of the end.
     package static func watch(_ file: IOFile, _ events: Int16) -> Operation {
         var operation = poll(file, events)
         operation.length = UInt32(IORING_POLL_ADD_MULTI)

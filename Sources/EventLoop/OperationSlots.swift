@@ -6,7 +6,7 @@ import CHost
 struct OperationSlots: ~Copyable {
     @safe
     struct Slot {
-        var target: Unmanaged<IOTarget>?
+        var target: Unmanaged<RingClient>?
         var tag: UInt32 = 0
         var generation: UInt32 = 0
         var next: Int32 = 0
@@ -30,7 +30,7 @@ struct OperationSlots: ~Copyable {
     }
 
     /// Takes a slot for an operation of `target`; nil when all are taken.
-    mutating func take(_ target: IOTarget, _ tag: UInt32, deadline: UInt64) -> Int32? {
+    mutating func take(_ target: RingClient, _ tag: UInt32, deadline: UInt64) -> Int32? {
         var index = free
         if index >= 0 {
             free = unsafe slots[Int(index)].next
@@ -65,13 +65,13 @@ struct OperationSlots: ~Copyable {
     }
 
     /// Who waits for an operation that goes on; nil if nobody does.
-    func find(_ userData: UInt64) -> (target: IOTarget, tag: UInt32)? {
+    func find(_ userData: UInt64) -> (target: RingClient, tag: UInt32)? {
         guard let (index, held) = unsafe lookUp(userData) else { return nil }
         return unsafe (held.takeUnretainedValue(), slots[Int(index)].tag)
     }
 
     @inline(__always)
-    private func lookUp(_ userData: UInt64) -> (index: Int32, held: Unmanaged<IOTarget>)? {
+    private func lookUp(_ userData: UInt64) -> (index: Int32, held: Unmanaged<RingClient>)? {
         let index = Int32(truncatingIfNeeded: userData & 0xffff_ffff) &- 1
         guard index >= 0, index < fresh else { return nil }
         let slot = unsafe slots + Int(index)
@@ -82,7 +82,7 @@ struct OperationSlots: ~Copyable {
     }
 
     /// Gives back the slot of a completed operation; nil if it is not waited for.
-    mutating func release(_ userData: UInt64) -> (target: IOTarget, tag: UInt32)? {
+    mutating func release(_ userData: UInt64) -> (target: RingClient, tag: UInt32)? {
         guard let (index, held) = unsafe lookUp(userData) else { return nil }
         let slot = unsafe slots + Int(index)
         let target = unsafe held.takeUnretainedValue()
@@ -97,7 +97,7 @@ struct OperationSlots: ~Copyable {
     }
 
     /// Calls `body` with the `user_data` of each operation of `target`; of one tag only, if given.
-    func forEach(of target: IOTarget, tag: UInt32? = nil, _ body: (UInt64) -> Void) {
+    func forEach(of target: RingClient, tag: UInt32? = nil, _ body: (UInt64) -> Void) {
         for index in 0..<fresh {
             let slot = unsafe slots + Int(index)
             guard let held = unsafe slot.pointee.target,

@@ -11,21 +11,21 @@ package final class Reactor {
     private let ring: Ring
     private var slots = OperationSlots()
     private var backlog: [Waiting] = []
-    private var scheduled: [IOTarget] = []
-    private var spare: [IOTarget] = []
-    private var ports: [ExitPort] = []
+    private var scheduled: [RingClient] = []
+    private var spare: [RingClient] = []
+    private var ports: [ExitMailbox] = []
     private var server: AccessServer?
     private var registered: [Bool] = []
     private var isStopped = false
     private var spinning = SpinWindow()
     private let one = IOBuffer(capacity: 8)
     private let wakeCount = IOBuffer(capacity: 8)
-    private let wakeTarget = IOTarget()
+    private let wakeTarget = RingClient()
 
     /// An operation that found no room.
     private struct Waiting {
         let operation: Operation
-        let target: IOTarget
+        let target: RingClient
         let tag: UInt32
     }
 
@@ -48,7 +48,7 @@ package final class Reactor {
     ///
     /// - Returns: false if the target is retiring, and then nothing was submitted.
     @discardableResult
-    package func submit(_ operation: consuming Operation, for target: IOTarget, tag: UInt32 = 0) -> Bool {
+    package func submit(_ operation: consuming Operation, for target: RingClient, tag: UInt32 = 0) -> Bool {
         guard !target.isRetiring else { return false }
         if !backlog.isEmpty || !push(operation, target, tag) {
             backlog.append(Waiting(operation: operation, target: target, tag: tag))
@@ -56,7 +56,7 @@ package final class Reactor {
         return true
     }
 
-    private func push(_ operation: borrowing Operation, _ target: IOTarget, _ tag: UInt32) -> Bool {
+    private func push(_ operation: borrowing Operation, _ target: RingClient, _ tag: UInt32) -> Bool {
         guard let slot = slots.take(target, tag, deadline: operation.deadline) else { return false }
         let userData = slots.userData(slot)
         let deadline = unsafe operation.deadline == 0 ? nil : slots.deadline(slot)
@@ -82,14 +82,14 @@ package final class Reactor {
     }
 
     /// Cancels the operations of `target` with this tag; they complete with `ECANCELED`, or with what they did.
-    package func cancel(tag: UInt32, of target: IOTarget) {
+    package func cancel(tag: UInt32, of target: RingClient) {
         dropBacklog(of: target, tag: tag)
         slots.forEach(of: target, tag: tag) { cancel($0) }
     }
 
     /// Ends a target: cancels what it has in flight, and calls its `retired` and then `done` when the last operation has
     /// completed.
-    package func retire(_ target: IOTarget, _ done: (() -> Void)? = nil) {
+    package func retire(_ target: RingClient, _ done: (() -> Void)? = nil) {
         guard !target.isRetiring else { return }
         target.isRetiring = true
         target.whenRetired = done
@@ -106,11 +106,11 @@ package final class Reactor {
         while unsafe !ring.push(operation, userData: 0, deadline: nil) { ring.submit() }
     }
 
-    private func dropBacklog(of target: IOTarget, tag: UInt32?) {
+    private func dropBacklog(of target: RingClient, tag: UInt32?) {
         guard !backlog.isEmpty else { return }
         let dropped = backlog.filter { $0.target === target && (tag == nil || $0.tag == tag) }
         backlog.removeAll { $0.target === target && (tag == nil || $0.tag == tag) }
-        for waiting in dropped { target.complete(tag: waiting.tag, result: -Errno.canceled.rawValue) }
+        for waiting in dropped { target.operationCompleted(tag: waiting.tag, result: -Errno.canceled.rawValue) }
     }
 
     /// Registers a descriptor with the ring, so that its operations need not look it up; as good as the
@@ -138,7 +138,7 @@ package final class Reactor {
     // MARK: vCPU accesses
 
     /// Serves the accesses that come through `ports` with `server`.
-    package func serve(_ ports: [ExitPort], with server: AccessServer) {
+    package func serve(_ ports: [ExitMailbox], with server: AccessServer) {
         self.ports = ports
         self.server = server
         spinning.isAllowed = HostThread.availableCPUs > 1
@@ -168,7 +168,7 @@ package final class Reactor {
     // MARK: Turns
 
     /// Calls the target's `endOfTurn` once before this turn ends.
-    package func schedule(_ target: IOTarget) {
+    package func schedule(_ target: RingClient) {
         guard !target.isScheduled else { return }
         target.isScheduled = true
         scheduled.append(target)
@@ -212,7 +212,7 @@ package final class Reactor {
     private func deliver(_ completion: Ring.Completion) {
         if completion.hasMore {
             if let (target, tag) = slots.find(completion.userData), !target.isRetiring {
-                target.noticed(tag: tag, result: completion.result)
+                target.multishotEvent(tag: tag, result: completion.result)
             }
             return
         }
@@ -223,7 +223,7 @@ package final class Reactor {
         }
         // One that retires within `complete` with nothing else in flight has been told there.
         let wasRetiring = target.isRetiring
-        target.complete(tag: tag, result: completion.result)
+        target.operationCompleted(tag: tag, result: completion.result)
         if wasRetiring, target.operationsInFlight == 0 { target.finishRetiring() }
     }
 

@@ -25,7 +25,7 @@ package final class VCPUThread: Sendable {
     }
 
     private let vcpu: VCPU
-    private let port: ExitPort
+    private let port: ExitMailbox
     private let router: AccessRouter
     private let report: @Sendable (VCPUReport) -> Void
     private let command: Futex
@@ -40,7 +40,7 @@ package final class VCPUThread: Sendable {
     ///   - startsPaused: waits for `resume` before it enters the guest for the first time.
     ///   - report: called on the vCPU's thread.
     package init(
-        _ vcpu: VCPU, port: ExitPort, router: AccessRouter, startsPaused: Bool,
+        _ vcpu: VCPU, port: ExitMailbox, router: AccessRouter, startsPaused: Bool,
         report: @escaping @Sendable (VCPUReport) -> Void
     ) {
         self.vcpu = vcpu

@@ -160,7 +160,7 @@ final class MachineBuilder {
 
     private func makeProcessors(
         _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
-        _ ports: [ExitPort], _ filters: ThreadFilters?
+        _ ports: [ExitMailbox], _ filters: ThreadFilters?
     ) throws(MachineError) -> Processors {
         reactor.serve(ports, with: home.bus)
         for iothread in iothreads {

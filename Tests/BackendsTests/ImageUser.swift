@@ -3,7 +3,7 @@ import EventLoop
 import Host
 
 /// Makes requests of an image on a reactor, as a device would.
-final class ImageUser: IOTarget {
+final class ImageUser: RingClient {
     let reactor: Reactor
     let requests: ImageRequests
     /// How each finished request ended.
@@ -38,7 +38,7 @@ final class ImageUser: IOTarget {
         }
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         follow(Int(tag), requests.advance(Int(tag), result: result))
         while requests.hasHeldBack, let (slot, step) = requests.resume() { follow(slot, step) }
     }

@@ -4,10 +4,10 @@ import Testing
 
 /// `madvise` through the ring: memory goes back to the host, and only what was named.
 @Suite struct AdviceTests {
-    private final class Result: IOTarget {
+    private final class Result: RingClient {
         var value: Int32?
 
-        override func complete(tag: UInt32, result: Int32) { value = result }
+        override func operationCompleted(tag: UInt32, result: Int32) { value = result }
     }
 
     private func advise(_ memory: HostSlice, _ advice: MemoryAdvice) throws -> Int32? {

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// Remembers what completed, and may do more on each completion.
-private final class Recorder: IOTarget {
+private final class Recorder: RingClient {
     var completions: [(tag: UInt32, result: Int32)] = []
     var notices: [(tag: UInt32, result: Int32)] = []
     var turnsEnded = 0
@@ -12,12 +12,12 @@ private final class Recorder: IOTarget {
     var hasRetired: Bool { retirements > 0 }
     var onComplete: (() -> Void)?
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         completions.append((tag, result))
         onComplete?()
     }
 
-    override func noticed(tag: UInt32, result: Int32) { notices.append((tag, result)) }
+    override func multishotEvent(tag: UInt32, result: Int32) { notices.append((tag, result)) }
 
     override func endOfTurn() { turnsEnded += 1 }
 
@@ -219,7 +219,7 @@ private final class Adder: AccessServer {
     @Test(arguments: [false, true]) func accessesOfManyThreadsAreAllServed(spinning: Bool) throws {
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let ports = (0..<4).map { ExitPort(index: $0, mayspin: spinning) }
+        let ports = (0..<4).map { ExitMailbox(index: $0, maySpin: spinning) }
         let adder = Adder()
         reactor.serve(ports, with: adder)
         let running = Atomic<Int>(4)
@@ -243,7 +243,7 @@ private final class Adder: AccessServer {
     @Test func aReadSeesWhatItsThreadPostedBefore() throws {
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let port = ExitPort(index: 0, mayspin: true)
+        let port = ExitMailbox(index: 0, maySpin: true)
         let adder = Adder()
         reactor.serve([port], with: adder)
         let mismatches = Atomic<Int>(0)

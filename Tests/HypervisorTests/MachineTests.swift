@@ -79,7 +79,7 @@ struct MachineTests {
         let guest = try TinyGuest(Self.outInFault)
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let port = ExitPort(index: 0, mayspin: HostThread.availableCPUs > 1)
+        let port = ExitMailbox(index: 0, maySpin: HostThread.availableCPUs > 1)
         let recorder = Recorder()
         reactor.serve([port], with: recorder)
         let router = AccessRouter(
@@ -108,7 +108,7 @@ struct MachineTests {
         let paused = Futex(0)
         let stopped = Futex(0)
         let thread = VCPUThread(
-            guest.vcpu, port: ExitPort(index: 0, mayspin: false), router: router, startsPaused: true
+            guest.vcpu, port: ExitMailbox(index: 0, maySpin: false), router: router, startsPaused: true
         ) {
             report in
             let word = if case .paused(_) = report { paused } else { stopped }
@@ -129,7 +129,7 @@ struct MachineTests {
     }
 
     /// Runs the guest on a thread of its own until it ends, and serves it meanwhile.
-    private func run(_ guest: TinyGuest, _ port: ExitPort, _ router: AccessRouter, _ reactor: Reactor) throws {
+    private func run(_ guest: TinyGuest, _ port: ExitMailbox, _ router: AccessRouter, _ reactor: Reactor) throws {
         let handle = reactor.handle
         let thread = VCPUThread(guest.vcpu, port: port, router: router, startsPaused: false) { _ in
             handle.send { $0.stop() }
@@ -146,7 +146,7 @@ struct MachineTests {
         ])
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let port = ExitPort(index: 0, mayspin: false)
+        let port = ExitMailbox(index: 0, maySpin: false)
         let recorder = Recorder()
         reactor.serve([port], with: recorder)
         let router = AccessRouter(
@@ -162,7 +162,7 @@ struct MachineTests {
         ])
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let port = ExitPort(index: 0, mayspin: false)
+        let port = ExitMailbox(index: 0, maySpin: false)
         let recorder = Recorder()
         reactor.serve([port], with: recorder)
         let router = AccessRouter(

@@ -208,10 +208,10 @@ import Testing
 }
 
 /// Waits for a time-out.
-private final class Sleeper: IOTarget {
+private final class Sleeper: RingClient {
     var isAwake = false
 
-    override func complete(tag: UInt32, result: Int32) { isAwake = true }
+    override func operationCompleted(tag: UInt32, result: Int32) { isAwake = true }
 }
 
 /// What a vCPU reads without asking must always be what the port would have answered.

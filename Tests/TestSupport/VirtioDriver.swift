@@ -36,7 +36,7 @@ package final class VirtioDriver {
     }
 
     /// Ends a wait that has become too long.
-    private final class Alarm: IOTarget {
+    private final class Alarm: RingClient {
         var time: UInt64 = 0
 
         // A test may make its operation end before its time.

@@ -126,10 +126,10 @@ import Virtio
         let features = disk.driver.offeredFeatures
         disk.queues = try disk.driver.start(hasFlush ? features : features.subtracting(.blockFlush))
         try offerWrite(disk)
-        disk.device.complete(tag: 0, result: 512)
+        disk.device.operationCompleted(tag: 0, result: 512)
         #expect(disk.device.isIdle == hasFlush)
         if !hasFlush {
-            disk.device.complete(tag: 0, result: 0)
+            disk.device.operationCompleted(tag: 0, result: 0)
             #expect(disk.device.isIdle)
         }
         try disk.driver.wait { disk.queue.usedCount == 1 && disk.device.operationsInFlight == 0 }
@@ -142,7 +142,7 @@ import Virtio
     @Test(arguments: [Errno.ioError, .noSpace, .noMemory]) func hostErrorsEndTheRequestOnly(error: Errno) throws {
         let disk = try BlockDisk()
         let status = try offerWrite(disk)
-        disk.device.complete(tag: 0, result: -error.rawValue)
+        disk.device.operationCompleted(tag: 0, result: -error.rawValue)
         try disk.driver.wait { disk.queue.usedCount == 1 && disk.device.operationsInFlight == 0 }
         #expect(disk.queue.takeUsed() == DriverQueue.Used(head: 0, written: 1))
         #expect(try disk.driver.memory.load(at: status, as: UInt8.self) == 1)

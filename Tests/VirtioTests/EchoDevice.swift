@@ -64,6 +64,6 @@ final class EchoDevice: VirtioDevice {
     func releaseHeld() {
         for (queue, head) in held { queue.complete(head, written: 0) }
         held = []
-        complete(tag: 0, result: 0)
+        operationCompleted(tag: 0, result: 0)
     }
 }

@@ -172,7 +172,7 @@ import Virtio
         #expect(held.complete(2, written: .max))
         #expect(!held.complete(2, written: .max))
         #expect(held.inFlight == 0)
-        rig.device.complete(tag: 0, result: 0)
+        rig.device.operationCompleted(tag: 0, result: 0)
         try rig.driver.wait { queue.usedCount == 1 }
         #expect(queue.takeUsed() == DriverQueue.Used(head: 2, written: 10))
         #expect(queue.usedCount == 0)

@@ -45,7 +45,7 @@ private final class OffloadedDevice: VirtioDevice {
 
     func settled() {
         isBusy = false
-        complete(tag: 0, result: 0)
+        operationCompleted(tag: 0, result: 0)
     }
 }
 

@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// Reads what comes from the host for a guest, and no more than the guest takes.
-final class CharacterReader: IOTarget {
+final class CharacterReader: RingClient {
     /// How the file is read.
     enum Method {
         /// A stream socket.
@@ -68,7 +68,7 @@ final class CharacterReader: IOTarget {
             .poll(IOFile(descriptor: file.rawValue), PollEvents.ended), for: self, tag: Tag.ended)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         if tag == Tag.ended { isWatching = false } else { isReading = false }
         guard !isRetiring else { return }
         switch tag {

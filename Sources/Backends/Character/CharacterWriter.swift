@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// Writes a chardev's output to one file, one operation at a time, as fast as its reader takes it.
-final class CharacterWriter: IOTarget {
+final class CharacterWriter: RingClient {
     /// How the file is written to.
     enum Method {
         /// A stream socket.
@@ -87,7 +87,7 @@ final class CharacterWriter: IOTarget {
         isBusy = reactor.submit(operation, for: self, tag: Tag.write)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         isBusy = false
         guard !isRetiring else { return }
         if tag == Tag.write {

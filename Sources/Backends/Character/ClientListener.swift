@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// Accepts a chardev's clients, one when there is none.
-final class ClientListener: IOTarget {
+final class ClientListener: RingClient {
     private enum Tag {
         static let accept: UInt32 = 0
         static let pause: UInt32 = 1
@@ -34,7 +34,7 @@ final class ClientListener: IOTarget {
         isBusy = reactor.submit(.accept(IOFile(descriptor: socket.rawValue)), for: self, tag: Tag.accept)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         isBusy = false
         guard tag == Tag.accept else { return accept() }
         if result >= 0 {

@@ -2,7 +2,7 @@ package import EventLoop
 package import Host
 
 /// Listens for what the kernel's vhost finds wrong with a driver's queues: it signals an eventfd then.
-package final class VhostErrors: IOTarget {
+package final class VhostErrors: RingClient {
     private let event: EventFD
     private let count = IOBuffer(capacity: 8)
     private var reactor: Reactor?
@@ -31,7 +31,7 @@ package final class VhostErrors: IOTarget {
         isListening = reactor.submit(.read(file, count.all, at: Operation.currentPosition), for: self)
     }
 
-    override package func complete(tag: UInt32, result: Int32) {
+    override package func operationCompleted(tag: UInt32, result: Int32) {
         isListening = false
         guard !isRetiring else { return }
         if let error = Errno(ofWait: result) {

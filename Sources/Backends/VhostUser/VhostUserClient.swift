@@ -7,7 +7,7 @@ package import Memory
 ///
 /// A back end that goes away is looked for until it is back, and gets the queues again with the requests that nobody
 /// has answered. Meanwhile the guest waits.
-package final class VhostUserClient: IOTarget {
+package final class VhostUserClient: RingClient {
     /// Where the queues are on their way.
     private enum State {
         case stopped, starting, running, stopping
@@ -212,7 +212,7 @@ package final class VhostUserClient: IOTarget {
 
     // MARK: The way back
 
-    override package func complete(tag: UInt32, result: Int32) {
+    override package func operationCompleted(tag: UInt32, result: Int32) {
         guard !isRetiring, connection == nil else { return }
         do throws(Errno) {
             connection = VhostUserConnection(

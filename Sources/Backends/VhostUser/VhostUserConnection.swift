@@ -12,7 +12,7 @@ protocol VhostUserConnectionOwner: AnyObject {
 /// One connection to a back end: sends requests one after the other, each when the one before has been answered.
 ///
 /// It ends when the other side closes it, breaks the protocol, or leaves a request without its answer for too long.
-final class VhostUserConnection: IOTarget {
+final class VhostUserConnection: RingClient {
     /// A request, and what is to come of it.
     struct Step {
         enum Answer {
@@ -106,7 +106,7 @@ final class VhostUserConnection: IOTarget {
         }
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         if tag == Tag.received, result >= 0 { dropDescriptors() }
         guard !isRetiring else { return }
         switch tag {

@@ -3,7 +3,7 @@ import Host
 
 /// Spaces the events of one name: one that comes soon after another waits, and of those that wait only the last is
 /// posted.
-final class EventThrottle: IOTarget {
+final class EventThrottle: RingClient {
     private let interval: UInt64
     private let reactor: Reactor
     private let post: (QMPEvent) -> Void
@@ -29,7 +29,7 @@ final class EventThrottle: IOTarget {
         isTimerSet = reactor.submit(.timeout(at: Clock.monotonic &+ interval), for: self)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         isTimerSet = false
         if let event = waiting.take(), !isRetiring { take(event) }
     }

@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// Accepts the clients of one listening socket.
-final class QMPAcceptor: IOTarget {
+final class QMPAcceptor: RingClient {
     private enum Tag {
         static let accept: UInt32 = 0
         static let pause: UInt32 = 1
@@ -33,7 +33,7 @@ final class QMPAcceptor: IOTarget {
         listener = nil
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         guard listener != nil else {
             if tag == Tag.accept, result >= 0 { _ = FileDescriptor(owning: result) }
             return

@@ -5,7 +5,7 @@ import Host
 ///
 /// At most one receive and one send are in flight. Input is only asked for while the session has room for it, output
 /// is only taken from the session when the last piece has gone, so what a client costs is bounded whatever it does.
-final class QMPConnection: IOTarget, QMPSessionDelegate {
+final class QMPConnection: RingClient, QMPSessionDelegate {
     private enum Tag {
         static let receive: UInt32 = 0
         static let send: UInt32 = 1
@@ -62,7 +62,7 @@ final class QMPConnection: IOTarget, QMPSessionDelegate {
         reactor.schedule(self)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         if tag == Tag.receive { received(result) } else { wasSent(result) }
         reactor.schedule(self)
     }

@@ -7,7 +7,7 @@ package import Host
 /// never the guest's time. What the guest writes is collected and leaves in batches. The transmitter's interrupt
 /// comes at the end of the reactor's turn, so one interrupt serves a whole FIFO; a guest that looks again before it
 /// comes needs none.
-package final class SerialPort: IOTarget, BusDevice {
+package final class SerialPort: RingClient, BusDevice {
     /// How many ports it owns.
     package static let portCount: UInt64 = 8
 
@@ -235,7 +235,7 @@ package final class SerialPort: IOTarget, BusDevice {
         transmittedCount = 0
     }
 
-    override package func complete(tag: UInt32, result: Int32) {
+    override package func operationCompleted(tag: UInt32, result: Int32) {
         isFlushDue = false
         flush()
     }

@@ -28,7 +28,7 @@ final class Balloon: MachineDevice {
     }
 
     var maker: DeviceMaker {
-        let device = Handover(device)
+        let device = SendOnce(device)
         return { [id] _ throws(MachineError) in
             guard let device = device.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return device

@@ -119,7 +119,7 @@ final class Disk: MachineDevice {
     var iothread: String? { device.iothread }
 
     var maker: DeviceMaker {
-        let image = Handover(drive.image)
+        let image = SendOnce(drive.image)
         let (options, id) = (blockOptions, id)
         return { _ throws(MachineError) in
             guard let image = image.take() ?? nil else { throw MachineError("-device id=\(id)", "is attached already") }

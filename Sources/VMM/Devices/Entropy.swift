@@ -22,7 +22,7 @@ final class Entropy: MachineDevice {
     }
 
     var maker: DeviceMaker {
-        let source = Handover(source)
+        let source = SendOnce(source)
         let (id, limit) = (id, limit)
         return { _ throws(MachineError) in
             guard let source = source.take() else { throw MachineError("-device id=\(id)", "is attached already") }

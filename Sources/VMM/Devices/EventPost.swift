@@ -4,7 +4,7 @@ import EventLoop
 /// Lets devices of any reactor tell QMP's clients what has happened.
 final class EventPost: Sendable {
     private let main: ReactorHandle
-    private let receiver: Confined<Receiver>
+    private let receiver: ReactorBound<Receiver>
 
     private final class Receiver {
         weak var machine: Machine?
@@ -13,7 +13,7 @@ final class EventPost: Sendable {
     /// - Parameter reactor: the main one.
     init(_ reactor: Reactor) {
         main = reactor.handle
-        receiver = Confined(Receiver(), to: reactor)
+        receiver = ReactorBound(Receiver(), to: reactor)
     }
 
     /// From now on events reach the clients of `machine`; they are lost before.

@@ -7,7 +7,7 @@ import Virtio
 /// A file system device, with a connection to the virtiofsd that serves it.
 final class FileSystem: MachineDevice {
     private let spec: FileSystemDeviceSpec
-    private let endpoint: Handover<VhostUserEndpoint>
+    private let endpoint: SendOnce<VhostUserEndpoint>
 
     /// Connects to the back end.
     init(_ spec: FileSystemDeviceSpec, _ options: LaunchOptions) throws(MachineError) {
@@ -16,7 +16,7 @@ final class FileSystem: MachineDevice {
             throw MachineError("-device vhost-user-fs-device", "chardev=\(spec.chardev) is not a Unix socket")
         }
         do {
-            endpoint = Handover(try VhostUserEndpoint.connect(path))
+            endpoint = SendOnce(try VhostUserEndpoint.connect(path))
         } catch {
             throw MachineError("-chardev id=\(spec.chardev)", Self.explanation(error, path))
         }

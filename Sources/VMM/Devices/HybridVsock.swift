@@ -25,7 +25,7 @@ final class HybridVsock: MachineDevice {
     var type: String { "vhost-vsock-device" }
 
     var maker: DeviceMaker {
-        let (id, guestCID, sockets) = (id, spec.guestCID, Handover(sockets))
+        let (id, guestCID, sockets) = (id, spec.guestCID, SendOnce(sockets))
         return { _ throws(MachineError) in
             guard let sockets = sockets.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return VsockDevice(id: id, guestCID: guestCID, sockets: sockets)

@@ -10,7 +10,7 @@ final class IOThread {
     let place: String
     let handle: ReactorHandle
     /// What lives on the thread.
-    let home: Confined<DeviceHome>
+    let home: ReactorBound<DeviceHome>
     /// The kernel's number of the thread.
     let threadID: Int32
     private var thread: HostThread?
@@ -68,7 +68,7 @@ final class IOThread {
     /// - Parameter main: the reactor that asks.
     func rename(_ id: String, on main: Reactor, then: @escaping () -> Void) {
         self.id = id
-        let answer = Confined(then, to: main)
+        let answer = ReactorBound(then, to: main)
         let main = main.handle
         handle.send { _ in
             HostThread.nameCurrent(id)
@@ -84,7 +84,7 @@ final class IOThread {
 
     private struct Running: Sendable {
         let handle: ReactorHandle
-        let home: Confined<DeviceHome>
+        let home: ReactorBound<DeviceHome>
         let threadID: Int32
     }
 
@@ -95,7 +95,7 @@ final class IOThread {
             start.give(
                 .success(
                     Running(
-                        handle: reactor.handle, home: Confined(home, to: reactor), threadID: HostThread.currentID)))
+                        handle: reactor.handle, home: ReactorBound(home, to: reactor), threadID: HostThread.currentID)))
             reactor.run()
         } catch {
             start.give(.failure(error))

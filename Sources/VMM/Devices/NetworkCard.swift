@@ -57,7 +57,7 @@ final class NetworkCard: MachineDevice {
     var type: String { "virtio-net-device" }
 
     var maker: DeviceMaker {
-        let host = Handover((netdev.tap, netdev.vhosts))
+        let host = SendOnce((netdev.tap, netdev.vhosts))
         var options = NetworkDevice.Options(mac: mac.octets)
         options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
         let (id, settled, sender) = (id, options, helperReactor)

@@ -3,13 +3,13 @@ import EventLoop
 /// A reactor that devices can live on, as the main reactor reaches it: itself, or an iothread.
 struct Residence {
     let handle: ReactorHandle
-    private let home: Confined<DeviceHome>
+    private let home: ReactorBound<DeviceHome>
     private let main: Reactor
 
     /// The main reactor itself.
     init(_ home: DeviceHome) {
         handle = home.reactor.handle
-        self.home = Confined(home, to: home.reactor)
+        self.home = ReactorBound(home, to: home.reactor)
         main = home.reactor
     }
 
@@ -23,7 +23,7 @@ struct Residence {
     /// Calls `then` in a later turn of the main reactor, when the turn is over that runs there now, or that has just run,
     /// with all that it kept till its end.
     func finishTurn(_ then: @escaping () -> Void) {
-        let then = Handover(then)
+        let then = SendOnce(then)
         let main = main.handle
         // The first message may be taken in that turn still, the second is not.
         handle.send { reactor in
@@ -40,12 +40,12 @@ struct Residence {
     ) {
         if let home = home.value(on: main) { return body(home, then) }
         // What `then` keeps goes with its call, and not when that reactor has forgotten the message.
-        let answer = Handover(then)
+        let answer = SendOnce(then)
         let main = main.handle
         handle.send { [home] reactor in
             guard let home = home.value(on: reactor) else { return }
             body(home) { result in
-                let result = Handover(result)
+                let result = SendOnce(result)
                 main.send { _ in
                     if let result = result.take(), let then = answer.take() { then(result) }
                 }

@@ -7,7 +7,7 @@ import Virtio
 /// A socket device that the kernel's vhost-vsock serves.
 final class VhostVsock: MachineDevice {
     private let spec: VsockDeviceSpec
-    private let vhost: Handover<KernelVhost>
+    private let vhost: SendOnce<KernelVhost>
     private static let path = "/dev/vhost-vsock"
     private static let otherWay = "or let apus serve the device, with socket=PATH"
 
@@ -17,7 +17,7 @@ final class VhostVsock: MachineDevice {
         do {
             try file.setOwner()
             try file.setGuestCID(UInt64(spec.guestCID))
-            vhost = Handover(try KernelVhost(file, .socket))
+            vhost = SendOnce(try KernelVhost(file, .socket))
         } catch {
             throw Self.error(Self.explanation(error, spec))
         }

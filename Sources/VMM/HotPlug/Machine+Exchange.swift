@@ -91,7 +91,7 @@ extension Machine {
         slot.residence.run { home, answer in
             home.leave(number, answer)
         } then: { [self] (driver: DriverState?) in
-            let driver = Handover(driver)
+            let driver = SendOnce(driver)
             residence.run { home, answer in
                 home.enter(number, for: driver.take() ?? nil, isPaused: isPaused)
                 answer(())

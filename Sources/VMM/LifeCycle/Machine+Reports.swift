@@ -47,7 +47,7 @@ extension Machine {
     /// Calls `answer` with what all devices behind registers tell of themselves, by their slots.
     private func readReports(_ answer: @escaping ([DeviceReport]) -> Void) {
         let gathering = Gathering(parts.home.reports, from: parts.iothreads.count, answer)
-        let answers = Confined(gathering, to: reactor)
+        let answers = ReactorBound(gathering, to: reactor)
         let main = reactor.handle
         for iothread in parts.iothreads {
             iothread.handle.send { [home = iothread.home] reactor in

@@ -40,7 +40,7 @@ final class Machine {
         /// Threads for iothreads to come, as none can be started once system calls are filtered.
         var spareIOThreads: [IOThread]
         /// The vCPUs' mailboxes, which every reactor serves.
-        let ports: [ExitPort]
+        let ports: [ExitMailbox]
         /// Nil if system calls are not filtered.
         let filters: ThreadFilters?
         let slots: SlotTable
@@ -134,7 +134,7 @@ final class Machine {
     private func drainDevices(_ done: @escaping () -> Void) {
         let countdown = Countdown(parts.iothreads.count + 1, done)
         parts.home.pause { countdown.step() }
-        let answer = Confined(countdown, to: reactor)
+        let answer = ReactorBound(countdown, to: reactor)
         let main = reactor.handle
         for iothread in parts.iothreads {
             iothread.handle.send { [home = iothread.home] reactor in

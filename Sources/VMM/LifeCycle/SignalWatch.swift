@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// Waits for the signals that end a machine, for as long as there is one: if they cannot be read, it tries again.
-final class SignalWatch: IOTarget {
+final class SignalWatch: RingClient {
     private enum Tag {
         static let read: UInt32 = 0
         static let pause: UInt32 = 1
@@ -31,7 +31,7 @@ final class SignalWatch: IOTarget {
         reactor.submit(.read(file, record.all, at: Operation.currentPosition), for: self, tag: Tag.read)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         guard !isRetiring else { return }
         if tag == Tag.read, result <= 0 {
             // Any signal of the process wakes the kernel's wait, one that stops a vCPU too; after many it gives up.

@@ -22,14 +22,14 @@ final class Processors {
     }
 
     /// The mailboxes of `count` vCPUs, for every reactor that serves them.
-    static func ports(_ count: Int) -> [ExitPort] {
-        let mayspin = HostThread.availableCPUs > 1
-        return (0..<count).map { ExitPort(index: $0, mayspin: mayspin) }
+    static func ports(_ count: Int) -> [ExitMailbox] {
+        let maySpin = HostThread.availableCPUs > 1
+        return (0..<count).map { ExitMailbox(index: $0, maySpin: maySpin) }
     }
 
     /// Creates the vCPUs; the first begins with `initial`, the others wait until the guest starts them.
     init(
-        _ machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, ports: [ExitPort],
+        _ machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, ports: [ExitMailbox],
         router: AccessRouter, reactor: Reactor
     ) throws(HypervisorError) {
         self.topology = topology
@@ -48,7 +48,7 @@ final class Processors {
         self.threads = threads
         states = threads.map { _ in .running }
         pauses = threads.map { _ in nil }
-        mailbox.deliver(to: Confined(self, to: reactor))
+        mailbox.deliver(to: ReactorBound(self, to: reactor))
     }
 
     /// Starts all threads; they pause before they enter the guest.
@@ -127,13 +127,13 @@ final class Processors {
     private final class Mailbox: @unchecked Sendable {
         private let handle: ReactorHandle
         // Set once, before any thread has been started.
-        private var receiver: Confined<Processors>?
+        private var receiver: ReactorBound<Processors>?
 
         init(_ reactor: Reactor) {
             handle = reactor.handle
         }
 
-        func deliver(to receiver: Confined<Processors>) {
+        func deliver(to receiver: ReactorBound<Processors>) {
             self.receiver = receiver
         }
 

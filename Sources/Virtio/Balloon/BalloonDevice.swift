@@ -159,7 +159,7 @@ package final class BalloonDevice: VirtioDevice {
         if !work.isBusy { context.resume(queue) }
     }
 
-    override package func completed(tag: UInt32, result: Int32) {
+    override package func ioCompleted(tag: UInt32, result: Int32) {
         switch tag {
         case inflation.tag: completed(inflation, result)
         case reports.tag: completed(reports, result)

@@ -272,7 +272,7 @@ package final class BlockDevice: VirtioDevice {
 
     // MARK: Progress
 
-    override package func completed(tag: UInt32, result: Int32) {
+    override package func ioCompleted(tag: UInt32, result: Int32) {
         if tag == Self.timerTag {
             isTimerSet = false
             resumeQueues()

@@ -6,7 +6,7 @@ import Memory
 /// and raises one interrupt for all of it, once a turn.
 ///
 /// It also knows how to bring a device to rest: no new requests, then wait for those in flight, then go on.
-final class QueueWorker: IOTarget {
+final class QueueWorker: RingClient {
     let device: VirtioDevice
     let memory: GuestMemory
     let reactor: Reactor
@@ -79,7 +79,7 @@ final class QueueWorker: IOTarget {
             .read(file, doorbell.count.all, at: Operation.currentPosition), for: self, tag: UInt32(index))
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         let index = Int(tag)
         guard doorbells.indices.contains(index), !isRetiring else { return }
         listening &= ~(1 << UInt64(index))

@@ -3,11 +3,11 @@ public import EventLoop
 /// A virtio device without its transport: what a driver can negotiate, and what happens to its requests.
 ///
 /// A device lives on one reactor and only that thread calls it. It takes requests from its queues, submits operations
-/// for itself (it is an `IOTarget`) and gives requests back when they complete; draining, notifications, interrupts,
+/// for itself (it is an `RingClient`) and gives requests back when they complete; draining, notifications, interrupts,
 /// fairness, pause and reset are its `QueueWorker`'s business.
 ///
 /// Used buffers become visible to the driver at the end of the turn in which `process` or `completed` ran.
-open class VirtioDevice: IOTarget {
+open class VirtioDevice: RingClient {
     /// The device's id on the command line and in the log.
     package let id: String
     package let type: DeviceType
@@ -50,11 +50,11 @@ open class VirtioDevice: IOTarget {
     /// `resume(_:)`; a device that waits for something else (a packet to deliver) may as well take nothing now.
     open func process(_ queue: Virtqueue) {}
 
-    /// An operation that the device submitted for itself has ended; the arguments are those of `IOTarget.complete`.
-    open func completed(tag: UInt32, result: Int32) {}
+    /// An operation that the device submitted for itself has ended; the arguments are those of `RingClient.operationCompleted`.
+    open func ioCompleted(tag: UInt32, result: Int32) {}
 
-    /// What an operation of the device watches has happened once more; the arguments are those of `IOTarget.noticed`.
-    open func progressed(tag: UInt32, result: Int32) {}
+    /// What an operation of the device watches has happened once more; the arguments are those of `RingClient.multishotEvent`.
+    open func ioEvent(tag: UInt32, result: Int32) {}
 
     /// Whether nothing that touches guest memory is under way. Requests that only wait for the outside world, and
     /// survive a pause unharmed, do not count.
@@ -97,13 +97,13 @@ open class VirtioDevice: IOTarget {
     /// Has the worker look at the device once more at the end of this turn: it may be idle now.
     func wakeWorker() { worker?.scheduleTurn() }
 
-    public final override func complete(tag: UInt32, result: Int32) {
-        completed(tag: tag, result: result)
+    public final override func operationCompleted(tag: UInt32, result: Int32) {
+        ioCompleted(tag: tag, result: result)
         worker?.scheduleTurn()
     }
 
-    public final override func noticed(tag: UInt32, result: Int32) {
-        progressed(tag: tag, result: result)
+    public final override func multishotEvent(tag: UInt32, result: Int32) {
+        ioEvent(tag: tag, result: result)
         worker?.scheduleTurn()
     }
 }

@@ -128,7 +128,7 @@ package final class EntropyDevice: VirtioDevice {
 
     private var file: IOFile { registered?.file ?? IOFile(descriptor: source.descriptor) }
 
-    override package func completed(tag: UInt32, result: Int32) {
+    override package func ioCompleted(tag: UInt32, result: Int32) {
         let ended = phase
         phase = .idle
         guard let context, let queue else { return }

@@ -22,7 +22,7 @@ package final class FileSystemDevice: VirtioDevice {
             id: id, type: .fileSystem,
             features: Features.splitRing.intersection(Features(rawValue: backend.features)),
             queueSizes: Self.queueSizes, config: config)
-        backend.onRest = { [weak self] in self?.complete(tag: 0, result: 0) }
+        backend.onRest = { [weak self] in self?.operationCompleted(tag: 0, result: 0) }
     }
 
     package override var interruptsDirectly: Bool { true }

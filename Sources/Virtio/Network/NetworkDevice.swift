@@ -185,7 +185,7 @@ package class NetworkDevice: VirtioDevice {
         }
     }
 
-    override package func completed(tag: UInt32, result: Int32) {
+    override package func ioCompleted(tag: UInt32, result: Int32) {
         guard let index = Int(exactly: tag), pairs.indices.contains(index / 2) else { return }
         if !pairs[index / 2].polled(isForReading: index & 1 == 0, for: self) { tapIsGone() }
     }

@@ -64,7 +64,7 @@ package final class SplitNetworkDevice: NetworkDevice {
     override var sendsHere: Bool { false }
 
     private func line(_ queue: TapQueue, _ index: Int, _ reactor: Reactor) -> TransmitLane.Line {
-        let (card, here) = (Confined(self, to: reactor), reactor.handle)
+        let (card, here) = (ReactorBound(self, to: reactor), reactor.handle)
         return TransmitLane.Line(queue, on: there) { report in
             here.send { reactor in card.value(on: reactor)?.hear(report, of: index) }
         }

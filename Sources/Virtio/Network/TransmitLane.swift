@@ -6,7 +6,7 @@ import Synchronization
 
 /// One sending queue of a card, served on another reactor than the card's: there it lives, with a view of its own of
 /// the queue, from a start to a stop. The card knows it by its `Line`.
-final class TransmitLane: IOTarget {
+final class TransmitLane: RingClient {
     /// What serving a queue takes.
     struct Work: Sendable {
         let layout: QueueLayout
@@ -97,7 +97,7 @@ final class TransmitLane: IOTarget {
             .read(doorbell, count.all, at: Operation.currentPosition), for: self, tag: Tag.doorbell)
     }
 
-    override func complete(tag: UInt32, result: Int32) {
+    override func operationCompleted(tag: UInt32, result: Int32) {
         if tag == Tag.doorbell { listens = false } else { polls = false }
         if !isStopping, !isRetiring, queue != nil {
             if tag == Tag.doorbell, result < 0, let error = Errno(ofWait: result) {
@@ -154,7 +154,7 @@ extension TransmitLane {
     /// A lane as its card reaches it, from the card's own reactor.
     final class Line: Sendable {
         private let there: ReactorHandle
-        private let lane = Mutex<Confined<TransmitLane>?>(nil)
+        private let lane = Mutex<ReactorBound<TransmitLane>?>(nil)
         private let counts = Mutex(NetworkCounters())
         private let listener: @Sendable (Report) -> Void
 
@@ -164,10 +164,10 @@ extension TransmitLane {
         init(_ tap: TapQueue, on there: ReactorHandle, _ listener: @escaping @Sendable (Report) -> Void) {
             self.there = there
             self.listener = listener
-            let tap = Handover(tap)
+            let tap = SendOnce(tap)
             there.send { [self] reactor in
                 guard let tap = tap.take() else { return }
-                lane.withLock { $0 = Confined(TransmitLane(tap, self, reactor), to: reactor) }
+                lane.withLock { $0 = ReactorBound(TransmitLane(tap, self, reactor), to: reactor) }
             }
         }
 

@@ -248,11 +248,11 @@ package final class VsockDevice: VirtioDevice {
         UInt32(truncatingIfNeeded: slot) << 8 | UInt32(kind.rawValue)
     }
 
-    override package func progressed(tag: UInt32, result: Int32) {
+    override package func ioEvent(tag: UInt32, result: Int32) {
         watched(Int(tag >> 8), result)
     }
 
-    override package func completed(tag: UInt32, result: Int32) {
+    override package func ioCompleted(tag: UInt32, result: Int32) {
         let slot = Int(tag >> 8)
         let kind = Kind(rawValue: UInt8(truncatingIfNeeded: tag))
         connections[slot].inFlight.remove(kind)

@@ -276,8 +276,8 @@ import Testing
 }
 
 /// Keeps the descriptor of a connection.
-private final class Accepted: IOTarget {
+private final class Accepted: RingClient {
     var descriptor: Int32 = -1
 
-    override func complete(tag: UInt32, result: Int32) { descriptor = result }
+    override func operationCompleted(tag: UInt32, result: Int32) { descriptor = result }
 }

@@ -66,6 +66,6 @@ final class ProbeDevice: VirtioDevice {
     func release(isReversed: Bool = false) {
         for (queue, head) in isReversed ? held.reversed() : held { queue.complete(head, written: 0) }
         held = []
-        complete(tag: 0, result: 0)
+        operationCompleted(tag: 0, result: 0)
     }
 }

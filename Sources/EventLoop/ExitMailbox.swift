@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// The thread spins for a bounded while, since an answer usually comes sooner than a sleeping thread wakes, and then
 /// sleeps. How long it spins adapts to whether that paid; with one CPU it never spins.
-package final class ExitPort: @unchecked Sendable {
+package final class ExitMailbox: @unchecked Sendable {
     private enum State {
         static let idle: UInt32 = 0
         static let requested: UInt32 = 1
@@ -19,14 +19,14 @@ package final class ExitPort: @unchecked Sendable {
     // Written by the vCPU before `requested`, by the reactor before `served`: the state hands it over.
     private var access = BusAccess(space: .memory, isWrite: false, size: 1, address: 0)
     private var spin: UInt64
-    private let mayspin: Bool
+    private let maySpin: Bool
 
     private static let shortestSpin: UInt64 = 2_000
     private static let longestSpin: UInt64 = 50_000
 
-    package init(index: Int, mayspin: Bool) {
+    package init(index: Int, maySpin: Bool) {
         self.index = index
-        self.mayspin = mayspin
+        self.maySpin = maySpin
         spin = Self.longestSpin
     }
 
@@ -47,7 +47,7 @@ package final class ExitPort: @unchecked Sendable {
     }
 
     private func waitSpinning() -> Bool {
-        guard mayspin else { return false }
+        guard maySpin else { return false }
         let end = Clock.monotonic &+ spin
         repeat {
             for _ in 0..<32 {

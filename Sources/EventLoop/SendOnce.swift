@@ -1,7 +1,7 @@
 import Synchronization
 
 /// A value on its way from one thread to another: whoever takes it is its only owner from then on.
-package final class Handover<Value>: @unchecked Sendable {
+package final class SendOnce<Value>: @unchecked Sendable {
     private let content: Mutex<Held>
 
     private struct Held: @unchecked Sendable {

@@ -1,7 +1,7 @@
 /// A value that belongs to one reactor's thread, for messages that carry it there.
 ///
 /// Other threads may hold and pass it on, but only its own reactor gets at what is inside.
-package struct Confined<Value>: @unchecked Sendable {
+package struct ReactorBound<Value>: @unchecked Sendable {
     private let content: Value
     private let owner: ObjectIdentifier
 
