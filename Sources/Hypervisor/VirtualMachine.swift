@@ -7,14 +7,14 @@ package final class VirtualMachine {
     private let descriptor: FileDescriptor
     let runAreaSize: Int
     /// What every vCPU shows the guest, before its own topology is put in.
-    let processorFeatures: ProcessorFeatures
+    let cpuid: CPUID
     private let memory: GuestMemory
 
     /// Creates a machine over `memory`, with interrupt controllers and a timer in the kernel.
     package init(_ kvm: borrowing KVM, memory: GuestMemory) throws(HypervisorError) {
         descriptor = try kvm.createMachine()
         runAreaSize = try kvm.runAreaSize()
-        processorFeatures = try ProcessorFeatures(kvm)
+        cpuid = try CPUID(kvm)
         self.memory = memory
         for (slot, region) in memory.regions.enumerated() {
             try map(region, slot: UInt32(slot))

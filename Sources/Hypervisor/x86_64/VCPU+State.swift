@@ -70,7 +70,7 @@ package struct InitialRegisters: Sendable {
 extension VCPU {
     /// Gives the vCPU everything but its registers: `CPUID`, MSRs, FPU and local APIC.
     package func prepare(_ machine: VirtualMachine, _ topology: ProcessorTopology) throws(HypervisorError) {
-        try machine.processorFeatures.apply(to: self, topology, tscKilohertz: tscKilohertz)
+        try machine.cpuid.apply(to: self, topology, tscKilohertz: tscKilohertz)
         try setModelSpecificRegisters()
         var fpu = kvm_fpu()
         fpu.fcw = 0x37f

@@ -37,7 +37,7 @@ package struct ProcessorTopology: Sendable {
 }
 
 /// What `CPUID` answers in the guest: what KVM supports, made true for this machine.
-struct ProcessorFeatures {
+struct CPUID {
     private var entries: [kvm_cpuid_entry2]
     private let hasDeadlineTimer: Bool
     private let isAMD: Bool
