@@ -9,9 +9,9 @@ package struct Jail: Sendable {
     /// The file of the network namespace to join.
     package var network: String?
     /// The directory of the control group to join.
-    package var controlGroup: String?
+    package var cgroup: String?
     /// Whether the process sees no others but its own threads.
-    package var hasOwnProcesses = false
+    package var newPIDNamespace = false
     /// Who the process becomes: user and group, with no other groups.
     package var user: (id: UInt32, group: UInt32)?
 
@@ -20,20 +20,20 @@ package struct Jail: Sendable {
     /// Puts this process in. It has one thread and no files that it opened, so that all paths it uses from then on are
     /// those of the jail.
     ///
-    /// With `hasOwnProcesses` this returns in a child, and the caller stays outside to stand in for it until it ends.
+    /// With `newPIDNamespace` this returns in a child, and the caller stays outside to stand in for it until it ends.
     ///
     /// - Returns: the number of this process for those outside.
     package func enter() throws(JailError) -> Int32 {
-        if let controlGroup { try join(controlGroup: controlGroup) }
+        if let cgroup { try join(cgroup: cgroup) }
         if let network { try join(network: network) }
-        let number = hasOwnProcesses ? try moveIntoChild() : HostProcess.id
+        let number = newPIDNamespace ? try moveIntoChild() : HostProcess.id
         if let root { try change(root: root) }
         if let user {
             try attempt("uid", "cannot become user \(user.id) with group \(user.group)") { () throws(Errno) in
                 try HostProcess.become(user: user.id, group: user.group)
             }
         }
-        if hasOwnProcesses {
+        if newPIDNamespace {
             try attempt("newpid", "cannot be bound to the process outside") { () throws(Errno) in
                 try HostProcess.endWithParent()
             }
@@ -41,7 +41,7 @@ package struct Jail: Sendable {
         return number
     }
 
-    private func join(controlGroup path: String) throws(JailError) {
+    private func join(cgroup path: String) throws(JailError) {
         try attempt("cgroup", "cannot join '\(path)'") { () throws(Errno) in
             try FileDescriptor.plainFolder(path).joinControlGroup()
         }
@@ -63,7 +63,7 @@ package struct Jail: Sendable {
     /// Goes on in a child that sees no other processes.
     private func moveIntoChild() throws(JailError) -> Int32 {
         try attempt("newpid", "cannot start a process of its own") { () throws(Errno) in
-            try Namespaces.separateNextChild()
+            try Namespaces.unsharePIDNamespace()
             let pipe = try HostProcess.pipe()
             let before = HostProcess.holdSignals()
             let child = try HostProcess.fork()

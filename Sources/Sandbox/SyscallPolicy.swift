@@ -12,7 +12,7 @@ package enum ThreadRole: String, CaseIterable, Sendable {
 }
 
 /// What a machine has that makes its threads need more than the usual system calls.
-package struct MachineNeeds: OptionSet, Sendable {
+package struct SyscallProfile: OptionSet, Sendable {
     package let rawValue: UInt32
 
     package init(rawValue: UInt32) {
@@ -20,20 +20,20 @@ package struct MachineNeeds: OptionSet, Sendable {
     }
 
     /// Disks and network cards that may be plugged in while it runs.
-    package static let hotPlug = MachineNeeds(rawValue: 1 << 0)
+    package static let hotPlug = SyscallProfile(rawValue: 1 << 0)
     /// Taps whose frames it moves itself.
-    package static let taps = MachineNeeds(rawValue: 1 << 1)
+    package static let taps = SyscallProfile(rawValue: 1 << 1)
     /// Devices that the kernel serves.
-    package static let vhost = MachineNeeds(rawValue: 1 << 2)
+    package static let vhost = SyscallProfile(rawValue: 1 << 2)
     /// Unix sockets of other programs, which it connects to while it runs.
-    package static let connections = MachineNeeds(rawValue: 1 << 3)
+    package static let connections = SyscallProfile(rawValue: 1 << 3)
     /// Threads for devices.
-    package static let iothreads = MachineNeeds(rawValue: 1 << 4)
+    package static let iothreads = SyscallProfile(rawValue: 1 << 4)
     /// Threads for devices that get their names later.
-    package static let spareIOThreads = MachineNeeds(rawValue: 1 << 5)
+    package static let spareIOThreads = SyscallProfile(rawValue: 1 << 5)
 
     /// These, and what may come of them later.
-    var complete: MachineNeeds { contains(.hotPlug) ? union([.taps, .vhost]) : self }
+    var complete: SyscallProfile { contains(.hotPlug) ? union([.taps, .vhost]) : self }
 }
 
 /// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
@@ -45,7 +45,7 @@ package struct MachineNeeds: OptionSet, Sendable {
 /// ring: a ring could not tell it from others.
 package enum SyscallPolicy {
     /// The role's calls in a machine that has these needs.
-    package static func calls(of role: ThreadRole, in needs: MachineNeeds) -> [AllowedCall] {
+    package static func calls(of role: ThreadRole, in needs: SyscallProfile) -> [AllowedCall] {
         switch role {
         case .main: main(needs.complete)
         case .iothread: iothread(needs.complete)
@@ -63,14 +63,14 @@ package enum SyscallPolicy {
         ] + everyThread() + threadEnd
     }
 
-    private static func iothread(_ needs: MachineNeeds) -> [AllowedCall] {
+    private static func iothread(_ needs: SyscallProfile) -> [AllowedCall] {
         reactor(needs) + threadEnd
             + when(needs, have: [.taps, .vhost], allow(SYS_ioctl, requests(deviceChanges(needs))))
             // It takes the name of the iothread that it becomes.
             + when(needs, have: .spareIOThreads, allow(SYS_prctl, oneOf(argument: 0, [PR_SET_NAME])))
     }
 
-    private static func main(_ needs: MachineNeeds) -> [AllowedCall] {
+    private static func main(_ needs: SyscallProfile) -> [AllowedCall] {
         reactor(needs, alsoWaitingFor: [joining]) + [
             // Kicking a vCPU's thread: only a thread of this process, only with this signal. Waiting for the threads.
             allow(SYS_getpid), allow(SYS_rt_sigprocmask), allow(SYS_tgkill, ownProcess, kick),
@@ -123,7 +123,7 @@ package enum SyscallPolicy {
         ]
     }
 
-    private static func reactor(_ needs: MachineNeeds, alsoWaitingFor operations: [Int32] = []) -> [AllowedCall] {
+    private static func reactor(_ needs: SyscallProfile, alsoWaitingFor operations: [Int32] = []) -> [AllowedCall] {
         everyThread(alsoWaitingFor: operations) + [
             allow(SYS_io_uring_enter),
             allow(SYS_io_uring_register, registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
@@ -156,7 +156,7 @@ package enum SyscallPolicy {
     private static var creation: UInt32 { UInt32(O_CREAT | O_TRUNC) | 0o20_000_000 }
 
     /// Sockets that the kernel serves live on the main thread.
-    private static func mainRequests(_ needs: MachineNeeds) -> [UInt32] {
+    private static func mainRequests(_ needs: SyscallProfile) -> [UInt32] {
         [UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL)]
             + (needs.contains(.vhost) ? [UInt32(truncatingIfNeeded: HOST_VHOST_VSOCK_SET_RUNNING)] : [])
             + (needs.contains(.hotPlug) ? plugging : [])
@@ -164,7 +164,7 @@ package enum SyscallPolicy {
 
     /// A driver chooses which frames of a tap it takes, and how many of its queues; it starts and stops the kernel's
     /// work for a device, and whose device that is was settled before.
-    private static func deviceChanges(_ needs: MachineNeeds) -> [UInt32] {
+    private static func deviceChanges(_ needs: SyscallProfile) -> [UInt32] {
         let taps = [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE]
         let vhost = [
             HOST_VHOST_SET_FEATURES, HOST_VHOST_SET_MEM_TABLE, HOST_VHOST_SET_VRING_NUM, HOST_VHOST_SET_VRING_ADDR,
@@ -190,7 +190,7 @@ package enum SyscallPolicy {
 private func allow(_ number: Int32, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(number, checks) }
 
 /// These calls, if the machine needs any of `wanted`.
-private func when(_ needs: MachineNeeds, have wanted: MachineNeeds, _ calls: AllowedCall...) -> [AllowedCall] {
+private func when(_ needs: SyscallProfile, have wanted: SyscallProfile, _ calls: AllowedCall...) -> [AllowedCall] {
     needs.isDisjoint(with: wanted) ? [] : calls
 }
 

@@ -74,7 +74,7 @@ private func release(_ daemon: consuming Daemon) throws(MachineError) {
     }
 }
 
-private func install(_ filters: ThreadFilters?) throws(MachineError) {
+private func install(_ filters: SeccompFilters?) throws(MachineError) {
     do {
         try filters?.install(.main)
     } catch {

@@ -160,7 +160,7 @@ final class MachineBuilder {
 
     private func makeProcessors(
         _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
-        _ ports: [ExitMailbox], _ filters: ThreadFilters?
+        _ ports: [ExitMailbox], _ filters: SeccompFilters?
     ) throws(MachineError) -> Processors {
         reactor.serve(ports, with: home.bus)
         for iothread in iothreads {
@@ -178,7 +178,7 @@ final class MachineBuilder {
         return processors
     }
 
-    private func limitReach(_ reach: Reach) throws(MachineError) {
+    private func limitReach(_ reach: LandlockPolicy) throws(MachineError) {
         do {
             try reach.limit()
         } catch {
@@ -186,16 +186,16 @@ final class MachineBuilder {
         }
     }
 
-    private func makeFilters(_ needs: MachineNeeds) throws(MachineError) -> ThreadFilters {
+    private func makeFilters(_ needs: SyscallProfile) throws(MachineError) -> SeccompFilters {
         do {
-            return try ThreadFilters(needs)
+            return try SeccompFilters(needs)
         } catch {
             throw MachineError("seccomp", "cannot filter system calls: \(error); -disable-seccomp goes without")
         }
     }
 
     /// Leaves the iothreads what they need to serve their devices, now that these are made.
-    private func filter(_ iothreads: [IOThread], by filters: ThreadFilters) throws(MachineError) {
+    private func filter(_ iothreads: [IOThread], by filters: SeccompFilters) throws(MachineError) {
         for iothread in iothreads {
             try iothread.perform { [place = iothread.place] _ throws(MachineError) in
                 do {

@@ -14,7 +14,7 @@ struct SandboxSpecTests {
     func jail() throws {
         let spec = try SandboxSpec.parse("on,uid=1,gid=2,chroot=/j,netns=/n,newpid=on,cgroup=/c")
         #expect(spec.user == 1 && spec.group == 2 && spec.root == "/j" && spec.network == "/n")
-        #expect(spec.hasOwnProcesses && spec.controlGroup == "/c" && spec.limitsPaths == nil)
+        #expect(spec.newPIDNamespace && spec.cgroup == "/c" && spec.limitsPaths == nil)
     }
 
     @Test("Paths")

@@ -34,7 +34,7 @@ func perform(_ role: ThreadRole, _ number: UInt32?, _ arguments: [Int]) {
     }
 }
 
-let everything: MachineNeeds = [.hotPlug, .taps, .vhost, .connections, .iothreads, .spareIOThreads]
+let everything: SyscallProfile = [.hotPlug, .taps, .vhost, .connections, .iothreads, .spareIOThreads]
 
 func run() throws(Errno) {
     guard CommandLine.arguments.count > 2, let role = ThreadRole(rawValue: CommandLine.arguments[1]) else {
@@ -43,7 +43,7 @@ func run() throws(Errno) {
     let number = UInt32(CommandLine.arguments[2])
     let arguments = CommandLine.arguments.dropFirst(3).map { Int($0) ?? 0 }
     HostProcess.useOneHeap()
-    let filters = try ThreadFilters(everything)
+    let filters = try SeccompFilters(everything)
     if role == .main {
         try filters.install(role)
         perform(role, number, arguments)

@@ -33,20 +33,20 @@ import Testing
         #expect(SyscallPolicy.calls(of: .vcpu, in: [.hotPlug, .connections, .iothreads]).count <= 12)
     }
 
-    @Test(arguments: ThreadRole.allCases, [MachineNeeds.spareIOThreads, []])
-    func onlyIOThreadsOfAMachineWithSpareOnesTakeNames(_ role: ThreadRole, _ spare: MachineNeeds) {
+    @Test(arguments: ThreadRole.allCases, [SyscallProfile.spareIOThreads, []])
+    func onlyIOThreadsOfAMachineWithSpareOnesTakeNames(_ role: ThreadRole, _ spare: SyscallProfile) {
         let calls = SyscallPolicy.calls(of: role, in: spare.union([.hotPlug, .connections, .iothreads]))
         #expect(calls.contains { $0.number == UInt32(SYS_prctl) } == (role == .iothread && !spare.isEmpty))
     }
 
     @Test(arguments: [
-        (MachineNeeds.hotPlug, [SYS_openat, SYS_statx, SYS_pread64, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
+        (SyscallProfile.hotPlug, [SYS_openat, SYS_statx, SYS_pread64, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
         (.connections, [SYS_connect, SYS_shutdown]),
     ])
-    func whatAMachineDoesNotNeedIsForbidden(_ need: MachineNeeds, _ calls: [Int32]) {
+    func whatAMachineDoesNotNeedIsForbidden(_ need: SyscallProfile, _ calls: [Int32]) {
         let numbers = Set(calls.map { UInt32($0) })
         for role in ThreadRole.allCases {
-            let others = MachineNeeds([.taps, .vhost, .connections, .iothreads]).subtracting(need)
+            let others = SyscallProfile([.taps, .vhost, .connections, .iothreads]).subtracting(need)
             #expect(numbers.isDisjoint(with: SyscallPolicy.calls(of: role, in: others).map(\.number)), "\(role)")
         }
         #expect(numbers.isSubset(of: SyscallPolicy.calls(of: .main, in: need).map(\.number)))

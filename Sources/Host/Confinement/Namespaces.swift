@@ -10,7 +10,7 @@ package enum Namespaces {
     }
 
     /// Has the next child, and those it starts, see no processes but themselves.
-    package static func separateNextChild() throws(Errno) {
+    package static func unsharePIDNamespace() throws(Errno) {
         _ = try checked { host_unshare(HOST_NEW_PROCESSES) }
     }
 

@@ -10,9 +10,9 @@ package struct SandboxSpec: Equatable, Sendable {
     /// The file of the network namespace that it joins.
     package let network: String?
     /// The directory of the control group that it joins.
-    package let controlGroup: String?
+    package let cgroup: String?
     /// Whether it sees no other processes.
-    package let hasOwnProcesses: Bool
+    package let newPIDNamespace: Bool
     /// Whether only the paths of its devices can be reached; nil if that depends on whether others may come.
     package let limitsPaths: Bool?
     /// What disks that are plugged in may lie in or be.
@@ -20,7 +20,7 @@ package struct SandboxSpec: Equatable, Sendable {
 
     /// What holds without `-sandbox`.
     package static let standard = SandboxSpec(
-        isOn: true, user: nil, group: nil, root: nil, network: nil, controlGroup: nil, hasOwnProcesses: false,
+        isOn: true, user: nil, group: nil, root: nil, network: nil, cgroup: nil, newPIDNamespace: false,
         limitsPaths: nil, paths: [])
 }
 
@@ -40,7 +40,7 @@ extension SandboxSpec {
         static let root = OptionKey(
             "chroot", .path, "make this directory the root first: all other paths are those in it")
         static let network = OptionKey("netns", .path, "join this network namespace, such as /run/netns/NAME")
-        static let controlGroup = OptionKey(
+        static let cgroup = OptionKey(
             "cgroup", .path, "join this control group, such as /sys/fs/cgroup/NAME")
         static let newPID = OptionKey(
             "newpid", .onOff, .standard("off"), "run in a child that sees no other processes")
@@ -57,7 +57,7 @@ extension SandboxSpec {
 
     static let keys = [
         Keys.isOn.description, Keys.user.description, Keys.group.description, Keys.root.description,
-        Keys.network.description, Keys.controlGroup.description, Keys.newPID.description, Keys.landlock.description,
+        Keys.network.description, Keys.cgroup.description, Keys.newPID.description, Keys.landlock.description,
         Keys.landlockPaths.description, Keys.obsolete.description, Keys.privileges.description,
         Keys.spawn.description, Keys.resources.description,
     ]
@@ -72,7 +72,7 @@ extension SandboxSpec {
         let spec = SandboxSpec(
             isOn: isOn, user: try reader.optional(Keys.user), group: try reader.optional(Keys.group),
             root: try reader.optional(Keys.root), network: try reader.optional(Keys.network),
-            controlGroup: try reader.optional(Keys.controlGroup), hasOwnProcesses: try reader.value(Keys.newPID),
+            cgroup: try reader.optional(Keys.cgroup), newPIDNamespace: try reader.value(Keys.newPID),
             limitsPaths: try reader.optional(Keys.landlock), paths: try reader.optional(Keys.landlockPaths) ?? [])
         try spec.check(reader)
         return spec
@@ -88,7 +88,7 @@ extension SandboxSpec {
         }
         let asked = [
             (Keys.user.name, user != nil), (Keys.root.name, root != nil), (Keys.network.name, network != nil),
-            (Keys.controlGroup.name, controlGroup != nil), (Keys.newPID.name, hasOwnProcesses),
+            (Keys.cgroup.name, cgroup != nil), (Keys.newPID.name, newPIDNamespace),
             (Keys.landlock.name, limitsPaths == true), (Keys.landlockPaths.name, !paths.isEmpty),
         ]
         if !isOn, let (name, _) = asked.first(where: { $0.1 }) {

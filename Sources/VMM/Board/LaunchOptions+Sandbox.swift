@@ -4,8 +4,8 @@ import Sandbox
 
 extension LaunchOptions {
     /// What the machine's threads will have to do.
-    func needs(hotPlug: Bool) -> MachineNeeds {
-        var needs: MachineNeeds = hotPlug ? .hotPlug : []
+    func needs(hotPlug: Bool) -> SyscallProfile {
+        var needs: SyscallProfile = hotPlug ? .hotPlug : []
         if !iothreads.isEmpty { needs.insert(.iothreads) }
         if spareIOThreads > 0 { needs.formUnion([.iothreads, .spareIOThreads]) }
         for device in devices {
@@ -29,15 +29,15 @@ extension LaunchOptions {
         jail.root = sandbox.root
         jail.devices = ["/dev/kvm"] + deviceFiles(hotPlug: machine.hotPlug != false) + sources
         jail.network = sandbox.network
-        jail.controlGroup = sandbox.controlGroup
-        jail.hasOwnProcesses = sandbox.hasOwnProcesses
+        jail.cgroup = sandbox.cgroup
+        jail.newPIDNamespace = sandbox.newPIDNamespace
         jail.user = if let user = sandbox.user, let group = sandbox.group { (user, group) } else { nil }
         return jail
     }
 
     /// What the machine keeps of what it could reach, when it has opened what it begins with.
-    func reach(hotPlug: Bool) -> Reach {
-        var reach = Reach()
+    func reach(hotPlug: Bool) -> LandlockPolicy {
+        var reach = LandlockPolicy()
         let isAsked = sandbox.limitsPaths ?? !sandbox.paths.isEmpty
         guard sandbox.isOn else {
             reach.paths = .none

@@ -42,7 +42,7 @@ final class Machine {
         /// The vCPUs' mailboxes, which every reactor serves.
         let ports: [ExitMailbox]
         /// Nil if system calls are not filtered.
-        let filters: ThreadFilters?
+        let filters: SeccompFilters?
         let slots: SlotTable
         /// Whether disks and network cards may be plugged in.
         let takesDevices: Bool

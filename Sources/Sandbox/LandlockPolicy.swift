@@ -1,7 +1,7 @@
 package import Host
 
 /// What a running machine may still reach, with the threads that it starts: paths, and privileges.
-package struct Reach: Sendable {
+package struct LandlockPolicy: Sendable {
     /// Whether paths are limited.
     package enum PathLimit: Sendable {
         case none

@@ -2,7 +2,7 @@ package import Host
 
 /// The system call filters of this process, one for each role of a thread, which are made once and installed by every
 /// thread for itself.
-package struct ThreadFilters: Sendable {
+package struct SeccompFilters: Sendable {
     /// The exit status of a process that one of its threads has ended by a forbidden call: the number of `SIGSYS`.
     package static let violationStatus: Int32 = 31
 
@@ -14,7 +14,7 @@ package struct ThreadFilters: Sendable {
     /// the process that is to stay, and when the log is open.
     ///
     /// - Throws: `ENOSYS` or `EINVAL` if the kernel has no seccomp.
-    package init(_ needs: MachineNeeds) throws(Errno) {
+    package init(_ needs: SyscallProfile) throws(Errno) {
         try SystemCallFilter.checkKernel()
         main = try SystemCallFilter(SyscallPolicy.calls(of: .main, in: needs))
         iothread =
