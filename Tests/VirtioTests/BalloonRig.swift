@@ -24,7 +24,7 @@ final class BalloonRig {
 
     init(
         shared: Bool = false, reports: Bool = true, pageSize: Int = HostProcess.pageSize, features: Features? = nil,
-        rule: BalloonRule? = nil
+        rule: AutoBalloonPolicy? = nil
     ) throws {
         let ranges = [0, Self.regionSize, 1 << 32].map { (GuestAddress($0), Self.regionSize) }
         let size = 3 * Self.regionSize

@@ -12,7 +12,7 @@ struct DriverStateTests {
     /// A driver that has started on a disk without a medium.
     private func startEmpty(_ disk: BlockDisk) throws -> (driver: VirtioDriver, queue: DriverQueue) {
         let driver = try VirtioDriver(
-            EmptyDisk(id: "empty"), memory: try GuestMemory(size: 4 << 20), reactor: disk.driver.reactor)
+            NullBlockDevice(id: "empty"), memory: try GuestMemory(size: 4 << 20), reactor: disk.driver.reactor)
         return (driver, try driver.start()[0])
     }
 
@@ -41,7 +41,7 @@ struct DriverStateTests {
         #expect(try status(driver, queue, BlockDisk.Kind.write, [UInt8](repeating: 7, count: 512)) == 0)
         #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 0)
 
-        try driver.exchangeDevice(EmptyDisk(id: "empty", shape: driver.transport.shape))
+        try driver.exchangeDevice(NullBlockDevice(id: "empty", shape: driver.transport.shape))
         #expect(driver.readConfig(UInt64.self, at: 0) == 0)
         #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 1)
 
@@ -94,10 +94,10 @@ struct DriverStateTests {
     @Test("A device with fewer or smaller queues than the driver uses does not fit")
     func tooSmall() throws {
         let several = try BlockDisk { $0.queues = 4 }
-        #expect(!EmptyDisk(id: "small").shape.holds(several.driver.transport.shape))
+        #expect(!NullBlockDevice(id: "small").shape.holds(several.driver.transport.shape))
         let large = try BlockDisk { $0.queueSize = 1024 }
-        #expect(!EmptyDisk(id: "small").shape.holds(large.driver.transport.shape))
-        #expect(EmptyDisk(id: "fits", shape: large.driver.transport.shape).shape.holds(large.driver.transport.shape))
+        #expect(!NullBlockDevice(id: "small").shape.holds(large.driver.transport.shape))
+        #expect(NullBlockDevice(id: "fits", shape: large.driver.transport.shape).shape.holds(large.driver.transport.shape))
     }
 
     @Test("Requests in flight end on the device that took them, later ones on the new one")

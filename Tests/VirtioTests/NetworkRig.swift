@@ -9,7 +9,7 @@ import Virtio
 
 /// A network card whose tap is one end of a socket, the driver that plays the guest, and the host at the other end.
 final class NetworkRig {
-    private(set) var device: NetworkDevice
+    private(set) var device: NetDevice
     let driver: VirtioDriver
     private(set) var features: Features = []
     private(set) var queues: [DriverQueue] = []
@@ -44,16 +44,16 @@ final class NetworkRig {
     /// A card, and the host's end of its wire.
     private static func card(
         queueSize: UInt16, offloads: TapOffloads, mtu: Int?, sender: ReactorHandle? = nil
-    ) throws -> (NetworkDevice, Wire) {
+    ) throws -> (NetDevice, Wire) {
         var ends: [Int32] = [-1, -1]
         _ = try checked { unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) }
         let host = FileDescriptor(owning: ends[0])
         try host.setNonBlocking(true)
-        var options = NetworkDevice.Options(mac: mac)
+        var options = NetDevice.Options(mac: mac)
         options.queueSize = queueSize
         let tap = try Tap(standIn: [ends[1]], offloads: offloads, mtu: mtu)
-        guard let sender else { return (NetworkDevice(id: "net0", tap: tap, options: options), Wire(host)) }
-        return (SplitNetworkDevice(id: "net0", tap: tap, options: options, sendingOn: sender), Wire(host))
+        guard let sender else { return (NetDevice(id: "net0", tap: tap, options: options), Wire(host)) }
+        return (DualReactorNetDevice(id: "net0", tap: tap, options: options, sendingOn: sender), Wire(host))
     }
 
     private final class Wire {

@@ -14,13 +14,13 @@ final class VsockRig {
     let folder: String
     let reactor: Reactor
     let sockets: VsockSockets
-    let device: VsockDevice
+    let device: UnixVsockDevice
     let guest: VsockGuest
 
     /// - Parameter pathLength: of the device's socket, if it matters.
     init(
         buffers: Int = 64, bufferSize: Int = 44 + 4096, pathLength: Int? = nil,
-        _ change: (inout VsockDevice.Limits) -> Void = { _ in }
+        _ change: (inout UnixVsockDevice.Limits) -> Void = { _ in }
     ) throws {
         let folder = "/tmp/apus-test-vsock-" + randomBytes(8).map { String($0, radix: 16) }.joined()
         self.folder = folder
@@ -28,9 +28,9 @@ final class VsockRig {
         reactor = try Reactor(name: "test")
         let fill = String(repeating: "v", count: max(0, (pathLength ?? 0) - folder.utf8.count - 7))
         sockets = try VsockSockets(path: folder + "/v\(fill).sock", id: "vsock0")
-        var limits = VsockDevice.Limits()
+        var limits = UnixVsockDevice.Limits()
         change(&limits)
-        device = VsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
+        device = UnixVsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
         guest = try VsockGuest(device, reactor: reactor, buffers: buffers, bufferSize: bufferSize)
     }
 

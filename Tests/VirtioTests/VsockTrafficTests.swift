@@ -243,7 +243,7 @@ import Virtio
     }
 
     @Test func aRemovedDeviceLeavesNothingBehind() throws {
-        weak var device: VsockDevice?
+        weak var device: UnixVsockDevice?
         do {
             let rig = try VsockRig()
             let listener = try rig.listener(9)

@@ -17,7 +17,7 @@ final class Balloon: MachineDevice {
         id = spec.id ?? "balloon"
         let pages = UInt32(clamping: memory / balloonPageSize)
         let rule = spec.automatic.map { automatic in
-            BalloonRule(
+            AutoBalloonPolicy(
                 memory: pages, bufferPercent: UInt8(clamping: automatic.bufferPercent),
                 interval: UInt64(clamping: automatic.interval) * 1_000_000_000)
         }

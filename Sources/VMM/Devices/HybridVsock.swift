@@ -28,7 +28,7 @@ final class HybridVsock: MachineDevice {
         let (id, guestCID, sockets) = (id, spec.guestCID, SendOnce(sockets))
         return { _ throws(MachineError) in
             guard let sockets = sockets.take() else { throw MachineError("-device id=\(id)", "is attached already") }
-            return VsockDevice(id: id, guestCID: guestCID, sockets: sockets)
+            return UnixVsockDevice(id: id, guestCID: guestCID, sockets: sockets)
         }
     }
 

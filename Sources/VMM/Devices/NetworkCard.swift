@@ -58,7 +58,7 @@ final class NetworkCard: MachineDevice {
 
     var maker: DeviceMaker {
         let host = SendOnce((netdev.tap, netdev.vhosts))
-        var options = NetworkDevice.Options(mac: mac.octets)
+        var options = NetDevice.Options(mac: mac.octets)
         options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
         let (id, settled, sender) = (id, options, helperReactor)
         return { _ throws(MachineError) in
@@ -66,10 +66,10 @@ final class NetworkCard: MachineDevice {
                 throw MachineError("-device id=\(id)", "is attached already")
             }
             guard vhosts.isEmpty else {
-                return VhostNetworkDevice(id: id, tap: tap, vhosts: vhosts, options: settled)
+                return VhostNetDevice(id: id, tap: tap, vhosts: vhosts, options: settled)
             }
-            guard let sender else { return NetworkDevice(id: id, tap: tap, options: settled) }
-            return SplitNetworkDevice(id: id, tap: tap, options: settled, sendingOn: sender)
+            guard let sender else { return NetDevice(id: id, tap: tap, options: settled) }
+            return DualReactorNetDevice(id: id, tap: tap, options: settled, sendingOn: sender)
         }
     }
 

@@ -32,7 +32,7 @@ final class VhostVsock: MachineDevice {
         let (id, cid, vhost) = (id, spec.guestCID, vhost)
         return { _ throws(MachineError) in
             guard let vhost = vhost.take() else { throw MachineError("-device id=\(id)", "is attached already") }
-            return KernelVsock(id: id, cid: cid, vhost)
+            return VhostVsockDevice(id: id, cid: cid, vhost)
         }
     }
 

@@ -125,9 +125,9 @@ extension Machine {
         if kind == .networkCard {
             let mac = MACAddress.random().octets
             let shape = shape ?? QueueShape(count: 3, size: 256)
-            return { _ throws(MachineError) in EmptyNetworkCard(id: id, mac: mac, shape: shape) }
+            return { _ throws(MachineError) in NullNetDevice(id: id, mac: mac, shape: shape) }
         }
         let shape = shape ?? QueueShape(count: 1, size: 256)
-        return { _ throws(MachineError) in EmptyDisk(id: id, shape: shape) }
+        return { _ throws(MachineError) in NullBlockDevice(id: id, shape: shape) }
     }
 }

@@ -84,7 +84,7 @@ extension Machine {
             }
             let number = slot.number
             slot.residence.run { home, answer in
-                (home.device(inSlot: number) as? NetworkDevice)?.setLink(up: isUp)
+                (home.device(inSlot: number) as? NetDevice)?.setLink(up: isUp)
                 answer(())
             } then: {
                 reply.succeed()

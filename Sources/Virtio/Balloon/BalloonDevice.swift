@@ -14,8 +14,8 @@ package final class BalloonDevice: VirtioDevice {
     }
     private var changeHandler: (() -> Void)?
     private var context: DeviceContext?
-    private let inflation = MemoryReturn(.pageNumbers, tag: Tag.inflation)
-    private let reports = MemoryReturn(.buffers, tag: Tag.report)
+    private let inflation = PageReleaser(.pageNumbers, tag: Tag.inflation)
+    private let reports = PageReleaser(.buffers, tag: Tag.report)
     private var statistics: BalloonStatistics?
     private var statisticsTime: UInt64 = 0
     /// The request for statistics that the driver waits for; giving it back asks for new ones.
@@ -24,7 +24,7 @@ package final class BalloonDevice: VirtioDevice {
     private var awaitingStatistics: [() -> Void] = []
     private var logLimit = LogLimit()
     /// How it moves by itself, if it does.
-    private let rule: BalloonRule?
+    private let rule: AutoBalloonPolicy?
     /// How many pages to give up at least, whatever the rule says.
     private var leastTarget: UInt32 = 0
     /// The rule waits for new statistics.
@@ -47,7 +47,7 @@ package final class BalloonDevice: VirtioDevice {
     ///   - reportsFreePages: whether the driver may report memory that it does not use.
     ///   - rule: how it moves by itself; if nil, it does not.
     package init(
-        id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false, rule: BalloonRule? = nil
+        id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false, rule: AutoBalloonPolicy? = nil
     ) {
         self.rule = rule
         var features: Features = [.splitRing, .balloonStatistics]
@@ -145,13 +145,13 @@ package final class BalloonDevice: VirtioDevice {
     }
 
     /// Begins with the next request of the queue, one in a turn.
-    private func take(_ queue: Virtqueue, _ work: MemoryReturn, _ context: DeviceContext) {
+    private func take(_ queue: Virtqueue, _ work: PageReleaser, _ context: DeviceContext) {
         guard !work.isBusy, let chain = queue.next() else { return }
         work.begin(chain, queue, context)
         advance(work, context)
     }
 
-    private func advance(_ work: MemoryReturn, _ context: DeviceContext) {
+    private func advance(_ work: PageReleaser, _ context: DeviceContext) {
         guard let queue = work.queue else { return }
         if let problem = work.advance(context, for: self) {
             logLimit.write(.warn, id, "queue \(queue.index): a request is wrong in part: \(problem)")
@@ -169,7 +169,7 @@ package final class BalloonDevice: VirtioDevice {
         }
     }
 
-    private func completed(_ work: MemoryReturn, _ result: Int32) {
+    private func completed(_ work: PageReleaser, _ result: Int32) {
         work.completed()
         if result < 0 {
             logLimit.write(.error, id, "the host cannot free memory: \(Errno(rawValue: -result))")

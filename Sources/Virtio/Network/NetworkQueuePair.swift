@@ -3,7 +3,7 @@ import EventLoop
 import Host
 
 /// What a direction of a pair of queues needs before it can go on.
-enum NetworkWish {
+enum RxOutcome {
     /// The driver.
     case nothing
     /// The tap, which is to tell.
@@ -78,7 +78,7 @@ final class NetworkQueuePair {
     /// - Returns: false if the tap is no more.
     func receive(for device: VirtioDevice) -> Bool { follow(receiver.receive(), device) }
 
-    private func follow(_ wish: NetworkWish, _ device: VirtioDevice) -> Bool {
+    private func follow(_ wish: RxOutcome, _ device: VirtioDevice) -> Bool {
         switch wish {
         case .nothing: break
         case .poll:

@@ -7,7 +7,7 @@ import Host
 final class Receiver {
     private let tap: TapQueue
     private let filter: ReceiveFilter
-    private let window = ReceiveWindow()
+    private let window = RxBufferQueue()
     private var queue: Virtqueue?
     private var counts = NetworkCounters()
     /// Whether the tap may have a frame.
@@ -71,13 +71,13 @@ final class Receiver {
     // MARK: Frames
 
     /// The tap has frames, or has failed, which the next read will tell.
-    func becameReadable() -> NetworkWish {
+    func becameReadable() -> RxOutcome {
         isReadable = true
         return receive()
     }
 
     /// Reads what the tap has and the driver has room for.
-    func receive() -> NetworkWish {
+    func receive() -> RxOutcome {
         guard let queue, queue.takesRequests, isAttached, !hasFailed else { return .nothing }
         if waitingBytes > 0 { finishWaiting(queue) }
         var framesLeft = Self.framesPerTurn

@@ -39,7 +39,7 @@ final class Transmitter {
     }
 
     /// Sends what the driver has offered.
-    func transmit() -> NetworkWish {
+    func transmit() -> RxOutcome {
         guard let queue, queue.takesRequests else { return .nothing }
         if isWaiting, !write(queue) { return .poll }
         while let chain = queue.next() {

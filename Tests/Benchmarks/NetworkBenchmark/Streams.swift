@@ -19,7 +19,7 @@ struct Result {
 func stream(_ count: Int, size: Int, toGuest: Bool, interface: String?) throws -> Result {
     let wire = try Wire(interface: interface, size: size)
     let reactor = try Reactor(name: "benchmark")
-    let device = NetworkDevice(id: "nic", tap: wire.tap, options: NetworkDevice.Options(mac: Wire.mac))
+    let device = NetDevice(id: "nic", tap: wire.tap, options: NetDevice.Options(mac: Wire.mac))
     let driver = try VirtioDriver(device, memory: try GuestMemory(size: 16 << 20), reactor: reactor)
     let guest = try StreamingGuest(driver, wire, size: size)
     driver.settle()

@@ -24,10 +24,10 @@ final class Streams {
 
     /// - Parameter packetsPerRead: how many packets the device makes of one read at most.
     init(packetsPerRead: Int?) throws {
-        var limits = VsockDevice.Limits()
+        var limits = UnixVsockDevice.Limits()
         if let packetsPerRead { limits.packetsPerRead = packetsPerRead }
         sockets = try VsockSockets(path: "/tmp/apus-benchmark-\(HostProcess.id).sock", id: "vsock")
-        let device = VsockDevice(id: "vsock", guestCID: StreamingGuest.cid, sockets: sockets, limits: limits)
+        let device = UnixVsockDevice(id: "vsock", guestCID: StreamingGuest.cid, sockets: sockets, limits: limits)
         guest = try StreamingGuest(device, reactor: try Reactor(name: "benchmark"))
     }
 

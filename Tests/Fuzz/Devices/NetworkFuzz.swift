@@ -8,7 +8,7 @@ import Virtio
 final class NetworkFuzz: FuzzSubject {
     private let host: FileDescriptor
     private let other: FileDescriptor
-    private let device: NetworkDevice
+    private let device: NetDevice
     private let stage: DeviceStage
 
     private static let mac: [UInt8] = [0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee]
@@ -22,9 +22,9 @@ final class NetworkFuzz: FuzzSubject {
         var others: [Int32] = [-1, -1]
         _ = try checked { unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &others) }
         other = FileDescriptor(owning: others[0])
-        var options = NetworkDevice.Options(mac: Self.mac)
+        var options = NetDevice.Options(mac: Self.mac)
         options.queueSize = 128
-        device = NetworkDevice(
+        device = NetDevice(
             id: "net0",
             tap: try Tap(standIn: [ends[1], others[1]], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: 1500),
             options: options)

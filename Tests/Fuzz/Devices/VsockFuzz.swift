@@ -8,7 +8,7 @@ import Virtio
 /// Packets of a guest, and programs of the host that connect, talk and leave.
 final class VsockFuzz: FuzzSubject {
     private let sockets: VsockSockets
-    private let device: VsockDevice
+    private let device: UnixVsockDevice
     private let stage: DeviceStage
     private let listener: FileDescriptor
     private let listenerPath: String
@@ -21,9 +21,9 @@ final class VsockFuzz: FuzzSubject {
     init() throws {
         let path = temporaryPath("vsock-fuzz")
         sockets = try VsockSockets(path: path, id: "vsock0")
-        var limits = VsockDevice.Limits()
+        var limits = UnixVsockDevice.Limits()
         limits.connections = 16
-        device = VsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
+        device = UnixVsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
         stage = try DeviceStage(device)
         listenerPath = "\(path)_\(Self.port)"
         listener = try Socket.listen(unix: listenerPath)

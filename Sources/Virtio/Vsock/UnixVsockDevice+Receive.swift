@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// From the host to the guest.
-extension VsockDevice {
+extension UnixVsockDevice {
     /// Fills the guest's buffers: first with resets, then with what each connection has for it, in turns.
     func serveGuest(_ queue: Virtqueue) {
         var areSound = true

@@ -2,7 +2,7 @@ import Backends
 import Host
 
 /// The commands of the control queue (virtio 1.2 section 5.1.6.5).
-extension NetworkDevice {
+extension NetDevice {
     /// Obeys what waits in the queue. Each command gets an answer; one that is unknown, too long, too short or not
     /// negotiated has no effect.
     func processControl(_ queue: Virtqueue, _ context: DeviceContext) {

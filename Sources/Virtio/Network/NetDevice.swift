@@ -6,7 +6,7 @@ import Host
 ///
 /// Its queues are a receiving and a sending one for each pair, and the control queue after them. What a driver may
 /// read and command is here; frames are the `NetworkQueuePair`s' business.
-package class NetworkDevice: VirtioDevice {
+package class NetDevice: VirtioDevice {
     /// What the user may choose about a card.
     package struct Options: Sendable {
         /// Six bytes.

@@ -2,7 +2,7 @@
 ///
 /// What the guest needs is what it makes do with, less what it tells it has available. The buffer is a share of that, as
 /// StratoVirt's `membuf-percent` means it, and at least 64 MiB, since it has to last until the next look.
-package struct BalloonRule: Sendable {
+package struct AutoBalloonPolicy: Sendable {
     private let memory: UInt32
     private let bufferPercent: UInt8
     /// Between two looks, in nanoseconds.

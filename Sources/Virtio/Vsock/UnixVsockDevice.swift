@@ -12,13 +12,13 @@ import Host
 /// wait until a socket is ready; so a reset or pause never waits for a program of the host.
 ///
 /// What begins operations on guest memory runs in `process` alone, which a paused device does not reach.
-package final class VsockDevice: VirtioDevice {
+package final class UnixVsockDevice: VirtioDevice {
     /// How much the device does at once.
     package struct Limits: Sendable {
         /// The most connections at a time, up to 4096.
         package var connections = 1024
         /// The most packets that one connection puts into the guest's buffers by one operation.
-        package var packetsPerRead = VsockDevice.segments
+        package var packetsPerRead = UnixVsockDevice.segments
 
         package init() {}
     }
@@ -47,8 +47,8 @@ package final class VsockDevice: VirtioDevice {
     let limits: Limits
     let connections: FixedTable<VsockConnection>
     let directory: ConnectionDirectory
-    let messages = MessageVectors(count: VsockDevice.messages, segments: VsockDevice.segments)
-    let reads = FixedTable(repeating: Read(), count: VsockDevice.messages * VsockDevice.segments)
+    let messages = MessageVectors(count: UnixVsockDevice.messages, segments: UnixVsockDevice.segments)
+    let reads = FixedTable(repeating: Read(), count: UnixVsockDevice.messages * UnixVsockDevice.segments)
     /// The words before each connection.
     let lines: IOBuffer
     let header = IOBuffer(capacity: VsockHeader.size)
@@ -65,10 +65,10 @@ package final class VsockDevice: VirtioDevice {
     /// What `process` does already need not be asked for.
     private var isServing = false
     private var isTaking = false
-    var nextPort = VsockDevice.firstPort
+    var nextPort = UnixVsockDevice.firstPort
     var logLimit = LogLimit()
     private var freeConnections: SlotQueue
-    private var freeMessages = SlotQueue(allOf: VsockDevice.messages)
+    private var freeMessages = SlotQueue(allOf: UnixVsockDevice.messages)
     private var openConnections = 0
     private var messagesInFlight = 0
     private var owesTransportReset = false

@@ -4,7 +4,7 @@ import Host
 
 /// A network card whose frames the kernel's vhost-net moves between the driver and the tap. Its control queue stays
 /// here; filters have no effect on what the kernel moves, which the specification allows.
-package final class VhostNetworkDevice: NetworkDevice {
+package final class VhostNetDevice: NetDevice {
     private let data: [VhostQueues]
     private var reactor: Reactor?
     private var attachedPairs = 1

@@ -6,7 +6,7 @@ import Memory
 ///
 /// The kernel frees memory only in a way that blocks, and so does it in threads of its own, in pieces of bounded size
 /// and a few at a time. A request is used when its last piece is done: from then on the driver may touch the memory.
-final class MemoryReturn {
+final class PageReleaser {
     /// How requests name memory.
     enum Form {
         /// Readable, by page numbers.

@@ -6,7 +6,7 @@ import Host
 /// Nobody knows how large a frame will be, so the window holds room for the largest: a row of scatter-gather entries,
 /// taken from the front by frames and filled up at the back with the driver's next buffers. What the driver has offered
 /// too little for lands in the overflow, and goes on from there when it has offered more.
-final class ReceiveWindow {
+final class RxBufferQueue {
     /// What of an entry is not in the table of vectors.
     private struct Piece: BitwiseCopyable {
         var count: Int32 = 0
@@ -18,8 +18,8 @@ final class ReceiveWindow {
     /// Entries of the table, one of them for the overflow. Of a chain with more buffers the first ones are used.
     private static let capacity = 1024
 
-    private let vectors = IOVectors(capacity: ReceiveWindow.capacity)
-    private let pieces = FixedTable(repeating: Piece(), count: ReceiveWindow.capacity)
+    private let vectors = IOVectors(capacity: RxBufferQueue.capacity)
+    private let pieces = FixedTable(repeating: Piece(), count: RxBufferQueue.capacity)
     private let overflow = IOBuffer(capacity: NetworkHeader.size + Ethernet.largestFrame)
     /// The entries in use, and the bytes in them.
     private var first = 0

@@ -3,7 +3,7 @@ import Host
 
 /// A network card without a cable: its link is down, what is sent goes nowhere, and nothing arrives. Where a card may be
 /// plugged in later, it keeps the driver until then; the card takes it over.
-package final class EmptyNetworkCard: VirtioDevice {
+package final class NullNetDevice: VirtioDevice {
     /// What a driver finds: what every tap can do. Filters are not among it, since the card that comes would not know
     /// what this one was told.
     private static let features: Features = [

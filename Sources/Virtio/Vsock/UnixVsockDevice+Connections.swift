@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// What becomes of connections: their sockets' events, their ends, and what to do next in each state.
-extension VsockDevice {
+extension UnixVsockDevice {
     // MARK: What happens to the host's end
 
     /// Looks out for what happens to a connection's socket.

@@ -6,7 +6,7 @@ import Host
 ///
 /// What is sent there is nobody's business here, as with vhost: the other reactor has the sending queues from a start
 /// to a stop, and answers a stop when it leaves them alone.
-package final class SplitNetworkDevice: NetworkDevice {
+package final class DualReactorNetDevice: NetDevice {
     private let there: ReactorHandle
     private var lanes: [Lane] = []
     private var isHalted = false
@@ -15,12 +15,12 @@ package final class SplitNetworkDevice: NetworkDevice {
     private final class Lane {
         enum State { case atRest, running, stopping }
 
-        let line: TransmitLane.Line
+        let line: RemoteTxQueue.Line
         var state = State.atRest
         /// Whether it is to run, as soon as it can.
         var isWanted = false
 
-        init(_ line: TransmitLane.Line) {
+        init(_ line: RemoteTxQueue.Line) {
             self.line = line
         }
     }
@@ -63,9 +63,9 @@ package final class SplitNetworkDevice: NetworkDevice {
 
     override var sendsHere: Bool { false }
 
-    private func line(_ queue: TapQueue, _ index: Int, _ reactor: Reactor) -> TransmitLane.Line {
+    private func line(_ queue: TapQueue, _ index: Int, _ reactor: Reactor) -> RemoteTxQueue.Line {
         let (card, here) = (ReactorBound(self, to: reactor), reactor.handle)
-        return TransmitLane.Line(queue, on: there) { report in
+        return RemoteTxQueue.Line(queue, on: there) { report in
             here.send { reactor in card.value(on: reactor)?.hear(report, of: index) }
         }
     }
@@ -90,7 +90,7 @@ package final class SplitNetworkDevice: NetworkDevice {
         else { return }
         lane.state = .running
         lane.line.start(
-            TransmitLane.Work(
+            RemoteTxQueue.Work(
                 layout: queue.layout, features: context.features, memory: context.memory, position: queue.position,
                 doorbell: doorbell, interrupt: interrupt))
     }
@@ -113,7 +113,7 @@ package final class SplitNetworkDevice: NetworkDevice {
         }
     }
 
-    private func hear(_ report: TransmitLane.Report, of index: Int) {
+    private func hear(_ report: RemoteTxQueue.Report, of index: Int) {
         let number = 2 * index + 1
         switch report {
         case .stopped(let position):

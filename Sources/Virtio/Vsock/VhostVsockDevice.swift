@@ -4,7 +4,7 @@ import EventLoop
 /// A socket device (virtio 1.2 section 5.10) whose packets the kernel's vhost-vsock moves.
 ///
 /// The host's programs reach the guest by its address with `AF_VSOCK` sockets. The event queue stays here.
-package final class KernelVsock: VirtioDevice {
+package final class VhostVsockDevice: VirtioDevice {
     private let data: VhostQueues
     private var reactor: Reactor?
 

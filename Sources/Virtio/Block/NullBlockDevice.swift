@@ -3,7 +3,7 @@ import Host
 
 /// A disk without a medium: it has no sectors, and every request fails. Where a disk may be plugged in later, it keeps
 /// the driver until then; the disk takes it over.
-package final class EmptyDisk: VirtioDevice {
+package final class NullBlockDevice: VirtioDevice {
     /// What a driver finds: as much as any disk can do.
     private static let features: Features = [.splitRing, .blockSegmentMaximum, .blockFlush, .blockMultiqueue]
 

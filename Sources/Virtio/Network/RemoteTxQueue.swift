@@ -6,7 +6,7 @@ import Synchronization
 
 /// One sending queue of a card, served on another reactor than the card's: there it lives, with a view of its own of
 /// the queue, from a start to a stop. The card knows it by its `Line`.
-final class TransmitLane: RingClient {
+final class RemoteTxQueue: RingClient {
     /// What serving a queue takes.
     struct Work: Sendable {
         let layout: QueueLayout
@@ -150,11 +150,11 @@ final class TransmitLane: RingClient {
     }
 }
 
-extension TransmitLane {
+extension RemoteTxQueue {
     /// A lane as its card reaches it, from the card's own reactor.
     final class Line: Sendable {
         private let there: ReactorHandle
-        private let lane = Mutex<ReactorBound<TransmitLane>?>(nil)
+        private let lane = Mutex<ReactorBound<RemoteTxQueue>?>(nil)
         private let counts = Mutex(NetworkCounters())
         private let listener: @Sendable (Report) -> Void
 
@@ -167,7 +167,7 @@ extension TransmitLane {
             let tap = SendOnce(tap)
             there.send { [self] reactor in
                 guard let tap = tap.take() else { return }
-                lane.withLock { $0 = ReactorBound(TransmitLane(tap, self, reactor), to: reactor) }
+                lane.withLock { $0 = ReactorBound(RemoteTxQueue(tap, self, reactor), to: reactor) }
             }
         }
 
@@ -189,7 +189,7 @@ extension TransmitLane {
             there.send { [self] _ in lane.withLock { $0 = nil } }
         }
 
-        private func send(_ body: @escaping @Sendable (TransmitLane) -> Void) {
+        private func send(_ body: @escaping @Sendable (RemoteTxQueue) -> Void) {
             there.send { [self] reactor in
                 if let lane = lane.withLock({ $0 })?.value(on: reactor) { body(lane) }
             }

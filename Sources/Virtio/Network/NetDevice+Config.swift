@@ -2,7 +2,7 @@ package import Backends
 import Host
 
 /// What a driver can learn about a card before its first frame.
-extension NetworkDevice {
+extension NetDevice {
     /// What can be done with the tap.
     package static func features(_ tap: Tap) -> Features {
         var features: Features = [

@@ -31,7 +31,7 @@ import Virtio
         (674, 674, 126, 688), (675, 675, 125, 675), (701, 701, 99, 701), (702, 702, 98, 688),
     ])
     func leavesWhatIsNeededAndABuffer(target: UInt32, givenUp: UInt32, available: UInt64, next: UInt32) {
-        let rule = BalloonRule(memory: Self.memory, bufferPercent: 50, interval: 1)
+        let rule = AutoBalloonPolicy(memory: Self.memory, bufferPercent: 50, interval: 1)
         let pages = rule.target(
             after: target * Self.pagesPerMiB, givenUp: givenUp * Self.pagesPerMiB, available: available * Self.mib)
         #expect(pages == next * Self.pagesPerMiB)
@@ -40,7 +40,7 @@ import Virtio
     @Test func noNumbersAreTooLarge() {
         let extremes: [UInt32] = [0, 1, .max - 1, .max]
         for memory in extremes {
-            let rule = BalloonRule(memory: memory, bufferPercent: 80, interval: 1)
+            let rule = AutoBalloonPolicy(memory: memory, bufferPercent: 80, interval: 1)
             for target in extremes {
                 for givenUp in extremes {
                     for available in [0, 1, 4096, UInt64.max - 1, .max] {
@@ -57,7 +57,7 @@ import Virtio
     ) throws -> Rig {
         try Rig(
             pageSize: pageSize, features: features,
-            rule: BalloonRule(memory: Self.memory, bufferPercent: 50, interval: interval))
+            rule: AutoBalloonPolicy(memory: Self.memory, bufferPercent: 50, interval: interval))
     }
 
     /// Answers the next request for statistics.

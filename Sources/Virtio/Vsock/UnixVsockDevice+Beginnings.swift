@@ -3,7 +3,7 @@ import EventLoop
 import Host
 
 /// How connections begin, on either side.
-extension VsockDevice {
+extension UnixVsockDevice {
     // MARK: Beginnings on the host
 
     /// Takes the next program that connects; more wait in the socket's backlog.

@@ -2,7 +2,7 @@ import EventLoop
 import Host
 
 /// From the guest to the host.
-extension VsockDevice {
+extension UnixVsockDevice {
     /// Takes the guest's packets, and sends what they carry: a connection's packets by one operation.
     func takePackets(_ queue: Virtqueue) {
         while true {
