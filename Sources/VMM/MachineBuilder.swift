@@ -14,17 +14,17 @@ import Virtio
 final class MachineBuilder {
     private let options: LaunchOptions
     private let reactor: Reactor
-    private let home: DeviceHome
+    private let home: ReactorDevices
     private let relay = ActionRelay()
-    private let events: EventPost
+    private let events: EventSink
     private var chardevs: Chardevs?
     private var devices: [any MachineDevice] = []
 
     init(_ options: LaunchOptions, reactor: Reactor) {
         self.options = options
         self.reactor = reactor
-        events = EventPost(reactor)
-        home = DeviceHome(reactor, onAction: relay.act)
+        events = EventSink(reactor)
+        home = ReactorDevices(reactor, onAction: relay.act)
     }
 
     /// Builds the machine; no vCPU has run when it is done. A failure leaves nothing behind on the host.
@@ -64,7 +64,7 @@ final class MachineBuilder {
             serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize),
             interruptRegisters: AccessRouter.InterruptRegisters(
                 status: MMIORegister.interruptStatus.rawValue, acknowledge: MMIORegister.interruptACK.rawValue))
-        let surroundings = Surroundings(
+        let surroundings = AttachContext(
             home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
         for device in devices {
             device.events = events
@@ -73,7 +73,7 @@ final class MachineBuilder {
         let slots = try attach(devices, surroundings, spare: places)
         plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
         let initial = try load(plan, files, memory)
-        let ports = Processors.ports(options.topology.cpus)
+        let ports = VCPUSet.ports(options.topology.cpus)
         let processors = try makeProcessors(machine, initial, router, iothreads + spare, ports, filters)
         if let filters { try filter(iothreads + spare, by: filters) }
         let built = Machine(
@@ -116,10 +116,10 @@ final class MachineBuilder {
 
     /// Attaches the devices of the command line, and keeps spare places behind them.
     private func attach(
-        _ devices: [any MachineDevice], _ surroundings: Surroundings, spare places: Places
+        _ devices: [any MachineDevice], _ surroundings: AttachContext, spare places: Places
     ) throws(MachineError) -> SlotTable {
         let table = SlotTable()
-        let main = Residence(home)
+        let main = DevicePlacement(home)
         for (number, device) in devices.enumerated() {
             let shape = try surroundings.attach(
                 id: device.id, iothread: device.iothread, slot: number, device.maker)
@@ -127,7 +127,7 @@ final class MachineBuilder {
             table.append(
                 SlotTable.Slot(
                     number: number, kind: SlotTable.Kind(device), device: device,
-                    residence: iothread.map { Residence($0, main: reactor) } ?? main, shape: shape))
+                    residence: iothread.map { DevicePlacement($0, main: reactor) } ?? main, shape: shape))
         }
         guard places.hasSpare else { return table }
         for (kind, wanted) in [
@@ -161,13 +161,13 @@ final class MachineBuilder {
     private func makeProcessors(
         _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
         _ ports: [ExitMailbox], _ filters: SeccompFilters?
-    ) throws(MachineError) -> Processors {
+    ) throws(MachineError) -> VCPUSet {
         reactor.serve(ports, with: home.bus)
         for iothread in iothreads {
             try iothread.perform { home in home.reactor.serve(ports, with: home.bus) }
         }
         let processors = try hypervisor { () throws(HypervisorError) in
-            try Processors(
+            try VCPUSet(
                 machine, options.topology, initial: initial, ports: ports, router: router, reactor: reactor)
         }
         do {

@@ -1,6 +1,6 @@
 import Host
-import VMM
 import Options
+import VMM
 
 /// The program: reads the command line, and starts what it asks for.
 func main() -> Int32 {

@@ -97,7 +97,8 @@ struct DriverStateTests {
         #expect(!NullBlockDevice(id: "small").shape.holds(several.driver.transport.shape))
         let large = try BlockDisk { $0.queueSize = 1024 }
         #expect(!NullBlockDevice(id: "small").shape.holds(large.driver.transport.shape))
-        #expect(NullBlockDevice(id: "fits", shape: large.driver.transport.shape).shape.holds(large.driver.transport.shape))
+        #expect(
+            NullBlockDevice(id: "fits", shape: large.driver.transport.shape).shape.holds(large.driver.transport.shape))
     }
 
     @Test("Requests in flight end on the device that took them, later ones on the new one")

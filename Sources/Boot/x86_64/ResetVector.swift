@@ -3,7 +3,7 @@ import Memory
 /// What a guest finds at F000:FFF0, where a PC's firmware begins: code that resets the machine.
 ///
 /// Linux on a hardware-reduced machine without EFI restarts by a jump to this address in real mode, unless `reboot=`
-/// says otherwise. Processors do not begin here: they are given their registers or wait for SIPI.
+/// says otherwise. VCPUSet do not begin here: they are given their registers or wait for SIPI.
 enum ResetVector {
     static func write(to memory: GuestMemory) throws(BootError) {
         let port = UInt8(truncatingIfNeeded: Layout.resetPort)

@@ -102,7 +102,7 @@ final class Disk: MachineDevice {
     let drive: Drive
     let device: BlockDeviceSpec
     var leastShape: QueueShape?
-    var events: EventPost?
+    var events: EventSink?
     /// The most requests a second on average; 0 is no limit.
     var iops: UInt32
 

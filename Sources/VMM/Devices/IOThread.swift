@@ -10,7 +10,7 @@ final class IOThread {
     let place: String
     let handle: ReactorHandle
     /// What lives on the thread.
-    let home: ReactorBound<DeviceHome>
+    let home: ReactorBound<ReactorDevices>
     /// The kernel's number of the thread.
     let threadID: Int32
     private var thread: HostThread?
@@ -49,7 +49,7 @@ final class IOThread {
 
     /// Runs `body` on the thread and waits for its result; only while the machine is being built.
     func perform<T: Sendable>(
-        _ body: @escaping @Sendable (DeviceHome) throws(MachineError) -> T
+        _ body: @escaping @Sendable (ReactorDevices) throws(MachineError) -> T
     ) throws(MachineError) -> T {
         let answer = Answer<Result<T, MachineError>>()
         handle.send { [home] reactor in
@@ -84,14 +84,14 @@ final class IOThread {
 
     private struct Running: Sendable {
         let handle: ReactorHandle
-        let home: ReactorBound<DeviceHome>
+        let home: ReactorBound<ReactorDevices>
         let threadID: Int32
     }
 
     private static func run(name: String, _ start: Answer<Result<Running, Errno>>) {
         do throws(Errno) {
             let reactor = try Reactor(name: name, operations: .ofDisksAndCards)
-            let home = DeviceHome(reactor, onAction: { _ in })
+            let home = ReactorDevices(reactor, onAction: { _ in })
             start.give(
                 .success(
                     Running(

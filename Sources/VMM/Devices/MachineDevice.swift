@@ -18,7 +18,7 @@ protocol MachineDevice: AnyObject {
     /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.
     var leastShape: QueueShape? { get set }
     /// By what the device tells clients of its troubles.
-    var events: EventPost? { get set }
+    var events: EventSink? { get set }
     /// Makes what serves the driver, on the reactor where it shall live; once.
     var maker: DeviceMaker { get }
     /// The machine is about to run, for the first time or again.
@@ -50,7 +50,7 @@ extension MachineDevice {
     }
 
     /// Most devices have nothing to tell.
-    var events: EventPost? {
+    var events: EventSink? {
         get { nil }
         set {}
     }
@@ -112,12 +112,12 @@ struct DeviceOpener {
 
     private func openCard(
         _ spec: NetworkDeviceSpec, beside others: [any MachineDevice]
-    ) throws(MachineError) -> NetworkCard {
+    ) throws(MachineError) -> NIC {
         guard let netdev = options.netdev(spec.netdev) else {
             throw MachineError("-device virtio-net-device", "there is no -netdev id=\(spec.netdev)")
         }
-        return try NetworkCard(
-            try Netdev(netdev, "-netdev id=\(netdev.id)"), spec, beside: others.compactMap { $0 as? NetworkCard })
+        return try NIC(
+            try Netdev(netdev, "-netdev id=\(netdev.id)"), spec, beside: others.compactMap { $0 as? NIC })
     }
 
     private func openDisk(

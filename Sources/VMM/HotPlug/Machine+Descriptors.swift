@@ -27,7 +27,7 @@ extension Machine {
     func addDescriptor(
         _ file: consuming FileDescriptor, toSet set: UInt64?, opaque: String?
     ) throws(QMPError) -> (set: UInt64, number: Int32) {
-        guard backends.fdSets.count < PlugBackends.limit else {
+        guard backends.fdSets.count < UnattachedBackends.limit else {
             throw QMPError("add-fd: too many descriptors are kept; remove-fd those that are not needed")
         }
         let number = file.rawValue

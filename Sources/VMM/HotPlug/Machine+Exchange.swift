@@ -29,7 +29,7 @@ extension Machine {
                 then(MachineError("device", "another command has been quicker"))
                 return done()
             }
-            let residence: Residence
+            let residence: DevicePlacement
             do throws(MachineError) {
                 residence = try self.residence(of: device)
                 try device?.findHelper(reactor.handle, parts.iothreads)
@@ -47,7 +47,7 @@ extension Machine {
                     Result { () throws(MachineError) in
                         try home.prepare(make, id: name, slot: number, memory: memory)
                     })
-            } then: { [self] (result: Result<DeviceHome.Connection, MachineError>) in
+            } then: { [self] (result: Result<ReactorDevices.Connection, MachineError>) in
                 switch result {
                 case .failure(let error):
                     then(error)
@@ -85,7 +85,7 @@ extension Machine {
     }
 
     /// Takes the slot's driver from the device there to the one that was prepared for it.
-    private func move(_ slot: SlotTable.Slot, to residence: Residence, then: @escaping () -> Void) {
+    private func move(_ slot: SlotTable.Slot, to residence: DevicePlacement, then: @escaping () -> Void) {
         let number = slot.number
         let isPaused = state != .running
         slot.residence.run { home, answer in
@@ -112,12 +112,12 @@ extension Machine {
         }
     }
 
-    private func residence(of device: (any MachineDevice)?) throws(MachineError) -> Residence {
-        guard let iothread = device?.iothread else { return Residence(parts.home) }
+    private func residence(of device: (any MachineDevice)?) throws(MachineError) -> DevicePlacement {
+        guard let iothread = device?.iothread else { return DevicePlacement(parts.home) }
         guard let thread = parts.iothreads.first(where: { $0.id == iothread }) else {
             throw MachineError("iothread", "'\(iothread)' has been taken away")
         }
-        return Residence(thread, main: reactor)
+        return DevicePlacement(thread, main: reactor)
     }
 
     /// What keeps a driver where there is no device.

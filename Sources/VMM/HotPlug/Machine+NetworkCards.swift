@@ -4,7 +4,7 @@ import Options
 import Virtio
 
 extension Machine {
-    private var cards: [NetworkCard] { parts.slots.devices.compactMap { $0 as? NetworkCard } }
+    private var cards: [NIC] { parts.slots.devices.compactMap { $0 as? NIC } }
 
     func addNetdev(_ spec: NetdevSpec) throws(QMPError) {
         try checkTakesDevices("netdev_add")
@@ -39,7 +39,7 @@ extension Machine {
     }
 
     func removeNetdev(_ id: String) throws(QMPError) {
-        if backends.takeNetdev(id) != nil || backends.takeDeparture(of: id) { return }
+        if backends.takeNetdev(id) != nil || backends.wasRemoved(of: id) { return }
         if let card = cards.first(where: { $0.netdev.spec.id == id }) {
             throw QMPError("netdev_del: \(id) is in use by the device \(card.id); device_del takes both away")
         }
@@ -53,9 +53,9 @@ extension Machine {
         guard let netdev = backends.takeNetdev(spec.netdev) else {
             throw QMPError("device_add: there is no unused netdev '\(spec.netdev)'; netdev_add it first")
         }
-        let card: NetworkCard
+        let card: NIC
         do throws(MachineError) {
-            card = try NetworkCard(netdev, spec, beside: cards)
+            card = try NIC(netdev, spec, beside: cards)
             // A driver of several pairs looks for the control queue behind as many as it found.
             guard slot.shape.count == 3 || netdev.queueCount == slot.shape.count else {
                 throw MachineError(
@@ -77,7 +77,7 @@ extension Machine {
 
     func setLink(_ id: String, up isUp: Bool, _ reply: QMPReply) {
         operations.add { [self] done in
-            guard let slot = parts.slots.slots.first(where: { ($0.device as? NetworkCard)?.has(name: id) ?? false })
+            guard let slot = parts.slots.slots.first(where: { ($0.device as? NIC)?.has(name: id) ?? false })
             else {
                 reply.fail(QMPError("set_link: Device '\(id)' not found", class: .deviceNotFound))
                 return done()
@@ -94,7 +94,7 @@ extension Machine {
     }
 }
 
-extension NetworkCard {
+extension NIC {
     /// Whether a client may mean this card: by its own id, or by its netdev's.
     fileprivate func has(name: String) -> Bool { id == name || netdev.spec.id == name }
 }

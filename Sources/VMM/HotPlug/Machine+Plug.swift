@@ -39,7 +39,7 @@ extension Machine {
             drive.close()
             return renewLocks()
         }
-        if backends.takeDeparture(of: id) { return }
+        if backends.wasRemoved(of: id) { return }
         if let disk = disk(ofDrive: id) {
             throw QMPError("blockdev-del: \(id) is in use by the device \(disk.id); device_del takes both away")
         }
@@ -108,8 +108,8 @@ extension Machine {
         }
         exchange(slot: slot.number, from: device, to: nil) { [self] error in
             if let error { return reply.fail(QMPError("device_del: \(error)")) }
-            if let disk = device as? Disk { backends.noteDeparture(of: disk.drive.spec.id) }
-            if let card = device as? NetworkCard { backends.noteDeparture(of: card.netdev.spec.id) }
+            if let disk = device as? Disk { backends.rememberRemoved(of: disk.drive.spec.id) }
+            if let card = device as? NIC { backends.rememberRemoved(of: card.netdev.spec.id) }
             Log.info(id, "unplugged")
             server?.post(.deviceDeleted(id))
             reply.succeed()

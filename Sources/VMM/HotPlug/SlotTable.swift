@@ -12,7 +12,7 @@ final class SlotTable {
 
         /// What the place of a device is for.
         init(_ device: any MachineDevice) {
-            self = device is Disk ? .disk : device is NetworkCard ? .networkCard : .fixed
+            self = device is Disk ? .disk : device is NIC ? .networkCard : .fixed
         }
     }
 
@@ -22,7 +22,7 @@ final class SlotTable {
         /// Nil for a place without a device.
         var device: (any MachineDevice)?
         /// Where the registers are served.
-        var residence: Residence
+        var residence: DevicePlacement
         /// The queues that the driver may have set up.
         var shape: QueueShape
     }
@@ -41,7 +41,7 @@ final class SlotTable {
     func slots(of kind: Kind) -> [Slot] { slots.filter { $0.kind == kind } }
 
     /// Notes who is in a place now.
-    func set(_ number: Int, _ device: (any MachineDevice)?, _ residence: Residence, _ shape: QueueShape) {
+    func set(_ number: Int, _ device: (any MachineDevice)?, _ residence: DevicePlacement, _ shape: QueueShape) {
         guard let index = slots.firstIndex(where: { $0.number == number }) else { return }
         slots[index].device = device
         slots[index].residence = residence

@@ -23,9 +23,9 @@ final class Machine {
     let reactor: Reactor
     private(set) var parts: Parts
     /// What takes longer than a turn, one after another.
-    let operations = OperationQueue()
+    let operations = SerialQueue()
     /// What is there to be plugged in.
-    let backends = PlugBackends()
+    let backends = UnattachedBackends()
     private(set) var state = State.created
     private(set) var server: QMPServer?
     private var endCause: EndCause?
@@ -35,7 +35,7 @@ final class Machine {
 
     /// What a machine is made of.
     struct Parts {
-        let home: DeviceHome
+        let home: ReactorDevices
         var iothreads: [IOThread]
         /// Threads for iothreads to come, as none can be started once system calls are filtered.
         var spareIOThreads: [IOThread]
@@ -47,11 +47,11 @@ final class Machine {
         /// Whether disks and network cards may be plugged in.
         let takesDevices: Bool
         let chardevs: Chardevs
-        let processors: Processors
+        let processors: VCPUSet
         let board: BoardDevices
         let memory: GuestMemory
         let router: AccessRouter
-        let events: EventPost
+        let events: EventSink
         /// KVM's side of it, kept as long as anything uses it.
         let hypervisor: VirtualMachine
     }

@@ -27,7 +27,7 @@ final class Netdev {
 }
 
 /// A network card of the machine. Its tap belongs to the reactor that the device lives on.
-final class NetworkCard: MachineDevice {
+final class NIC: MachineDevice {
     let netdev: Netdev
     let device: NetworkDeviceSpec
     /// It receives there, and answers its driver.
@@ -41,7 +41,7 @@ final class NetworkCard: MachineDevice {
 
     /// - Parameter others: the cards that the machine has already, whose addresses must be others.
     init(
-        _ netdev: Netdev, _ device: NetworkDeviceSpec, beside others: [NetworkCard]
+        _ netdev: Netdev, _ device: NetworkDeviceSpec, beside others: [NIC]
     ) throws(MachineError) {
         self.netdev = netdev
         self.device = device
@@ -74,7 +74,7 @@ final class NetworkCard: MachineDevice {
     }
 
     private static func address(
-        _ device: NetworkDeviceSpec, _ option: String, beside others: [NetworkCard]
+        _ device: NetworkDeviceSpec, _ option: String, beside others: [NIC]
     ) throws(MachineError) -> MACAddress {
         if let mac = device.mac {
             guard mac.isUsable else {

@@ -6,8 +6,8 @@ import Options
 import Virtio
 
 /// Where devices are attached: the reactors they may live on, and the machine that they interrupt.
-struct Surroundings {
-    let home: DeviceHome
+struct AttachContext {
+    let home: ReactorDevices
     let iothreads: [IOThread]
     let memory: GuestMemory
     let machine: VirtualMachine
@@ -21,7 +21,7 @@ struct Surroundings {
         id: String, iothread: String?, slot: Int, _ make: @escaping DeviceMaker
     ) throws(MachineError) -> QueueShape {
         let status = router.interruptStatus(ofSlot: slot)
-        let connection: DeviceHome.Connection
+        let connection: ReactorDevices.Connection
         let owner: ReactorHandle
         if let iothread {
             guard let thread = iothreads.first(where: { $0.id == iothread }) else {
@@ -49,9 +49,9 @@ struct Surroundings {
     }
 
     private static func enter(
-        _ home: DeviceHome, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory,
+        _ home: ReactorDevices, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory,
         _ status: InterruptStatus
-    ) throws(MachineError) -> DeviceHome.Connection {
+    ) throws(MachineError) -> ReactorDevices.Connection {
         let connection = try home.prepare(make, id: id, slot: slot, memory: memory, interruptStatus: status)
         home.enter(slot)
         return connection

@@ -4,7 +4,7 @@ import Options
 import Virtio
 
 /// A socket device that apus serves over Unix sockets. It lives on the main reactor.
-final class HybridVsock: MachineDevice {
+final class UnixVsock: MachineDevice {
     private let spec: VsockDeviceSpec
     private let sockets: VsockSockets
 

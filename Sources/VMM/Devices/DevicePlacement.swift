@@ -1,13 +1,13 @@
 import EventLoop
 
 /// A reactor that devices can live on, as the main reactor reaches it: itself, or an iothread.
-struct Residence {
+struct DevicePlacement {
     let handle: ReactorHandle
-    private let home: ReactorBound<DeviceHome>
+    private let home: ReactorBound<ReactorDevices>
     private let main: Reactor
 
     /// The main reactor itself.
-    init(_ home: DeviceHome) {
+    init(_ home: ReactorDevices) {
         handle = home.reactor.handle
         self.home = ReactorBound(home, to: home.reactor)
         main = home.reactor
@@ -35,7 +35,7 @@ struct Residence {
 
     /// Runs `body` there. What it hands to its second argument, once, comes back to `then` on the main reactor.
     func run<Result>(
-        _ body: @escaping @Sendable (DeviceHome, @escaping (Result) -> Void) -> Void,
+        _ body: @escaping @Sendable (ReactorDevices, @escaping (Result) -> Void) -> Void,
         then: @escaping (Result) -> Void
     ) {
         if let home = home.value(on: main) { return body(home, then) }

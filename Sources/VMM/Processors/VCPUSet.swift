@@ -5,7 +5,7 @@ import Hypervisor
 import Options
 
 /// The machine's vCPUs and their threads, as the main reactor sees them.
-final class Processors {
+final class VCPUSet {
     /// Called when the guest is over on one vCPU.
     var onEnd: ((_ index: Int, VCPUExit) -> Void)?
     private let threads: [VCPUThread]
@@ -127,13 +127,13 @@ final class Processors {
     private final class Mailbox: @unchecked Sendable {
         private let handle: ReactorHandle
         // Set once, before any thread has been started.
-        private var receiver: ReactorBound<Processors>?
+        private var receiver: ReactorBound<VCPUSet>?
 
         init(_ reactor: Reactor) {
             handle = reactor.handle
         }
 
-        func deliver(to receiver: ReactorBound<Processors>) {
+        func deliver(to receiver: ReactorBound<VCPUSet>) {
             self.receiver = receiver
         }
 

@@ -1,6 +1,6 @@
 /// Carries out, one after another, what takes longer than a turn of the reactor and must not meet its like: pausing,
 /// going on, and the exchange of devices.
-final class OperationQueue {
+final class SerialQueue {
     typealias Operation = (_ done: @escaping () -> Void) -> Void
 
     private var waiting: [Operation] = []

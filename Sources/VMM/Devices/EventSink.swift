@@ -2,7 +2,7 @@ import Control
 import EventLoop
 
 /// Lets devices of any reactor tell QMP's clients what has happened.
-final class EventPost: Sendable {
+final class EventSink: Sendable {
     private let main: ReactorHandle
     private let receiver: ReactorBound<Receiver>
 

@@ -5,7 +5,7 @@ import Platform
 import Virtio
 
 /// What one reactor keeps for the devices that live on it: their bus, and their transports by slot.
-final class DeviceHome {
+final class ReactorDevices {
     let reactor: Reactor
     let bus: Bus
     private var transports: [Int: VirtioMMIO] = [:]

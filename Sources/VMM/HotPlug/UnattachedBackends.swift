@@ -3,7 +3,7 @@ import Options
 
 /// What clients have given the machine for devices that are still to come: images and taps that
 /// are open, and descriptors.
-final class PlugBackends {
+final class UnattachedBackends {
     let fdSets = FDSets()
     private var drives: [String: Drive] = [:]
     private var netdevs: [String: Netdev] = [:]
@@ -42,13 +42,13 @@ final class PlugBackends {
     /// Takes an image out, for a disk or for good.
     func takeDrive(_ id: String) -> Drive? { drives.removeValue(forKey: id) }
 
-    func noteDeparture(of id: String) {
+    func rememberRemoved(of id: String) {
         if departed.count >= Self.limit { departed.removeAll() }
         departed.insert(id)
     }
 
     /// Whether what has this id has gone with its device, and nobody has asked before.
-    func takeDeparture(of id: String) -> Bool { departed.remove(id) != nil }
+    func wasRemoved(of id: String) -> Bool { departed.remove(id) != nil }
 
     // MARK: Taps
 
