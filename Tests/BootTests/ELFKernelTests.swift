@@ -166,4 +166,14 @@ import Testing
         notes.store(value, at: offset)
         return noted(notes)
     }
+
+    /// A file of many segments over the same memory would keep the loader busy for as long as it likes.
+    @Test func overlapIsFoundBeforeAnySegmentIsRead() throws {
+        let segment = Image.Segment(address: 0x100_0000, contents: [1, 2, 3, 4])
+        let image = Image.elf(entry: 0x100_0000, [Image.Segment](repeating: segment, count: 1000))
+        let memory = try GuestMemory(size: 0x400_0000)
+        let error = #expect(throws: BootError.self) { try load(image, into: memory) }
+        #expect(error?.problem.contains("overlap") == true)
+        #expect(try memory.slice(at: GuestAddress(0), count: 0x400_0000).isZero)
+    }
 }

@@ -34,6 +34,39 @@ import Testing
         try HostileKernel("PVH", Image(bytes: [0xf4]), "format", by: .pvh).check()
     }
 
+    /// Head, and what the error says of it.
+    private static let foreign: [(head: [UInt8], problem: String)] = [
+        ([0x1f, 0x8b, 8, 0], "gzip -dc"), ([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], "xz -dc"),
+        ([0x28, 0xb5, 0x2f, 0xfd], "zstd -dc"), (Array("BZh9".utf8), "bzip2 -dc"), ([0x5d, 0, 0, 0x80], "by lzma"),
+        ([0x04, 0x22, 0x4d, 0x18], "lz4 -dc"), ([0x02, 0x21, 0x4c, 0x18], "lz4 -dc"),
+        ([0x89, 0x4c, 0x5a, 0x4f], "lzop -dc"), (Array("070701".utf8) + [0], "-initrd"),
+        ([0x27, 0x05, 0x19, 0x56], "U-Boot"),
+        ([0x4d, 0x5a, 0, 0x91] + [UInt8](repeating: 0, count: 52) + Array("ARMd".utf8), "AArch64"),
+        ([0x4d, 0x5a, 0, 0] + Array("zimg".utf8), "zboot"), (pe(0x8664), "without Linux's boot header"),
+        (pe(0xaa64), "another architecture"), (Array("no kernel\n".utf8), "is text"),
+    ]
+
+    private static func pe(_ machine: UInt16) -> [UInt8] {
+        var image = Image(bytes: [0x4d, 0x5a] + [UInt8](repeating: 0, count: 198))
+        image.set(0x3c, UInt32(128))
+        image.set(128, UInt32(0x4550))
+        image.set(132, machine)
+        return image.bytes
+    }
+
+    @Test(arguments: foreign) func aFileInAnotherFormatIsRefusedByName(_ head: [UInt8], _ problem: String) throws {
+        let file = Image(bytes: head + [UInt8](repeating: head.last == 0x0a ? 0x20 : 0xff, count: 600))
+        for options in ["", "acpi=off"] {
+            let error = #expect(throws: BootError.self) {
+                let plan = BootPlan(commandLine: options, cpuCount: 1)
+                if options.isEmpty { _ = try plan.usesACPI(file.file()) }
+                _ = try plan.load(kernel: file.file(), initrd: nil, into: dirtyMemory())
+            }
+            #expect(error?.field == "format")
+            #expect(error?.problem.contains(problem) == true, "\(error.map(String.init(describing:)) ?? "")")
+        }
+    }
+
     @Test func memoryThatEndsBelow16MiBHasNoRoomForIt() throws {
         #expect(throws: BootError.self) { try load(Image(bytes: [0xf4]), into: dirtyMemory(0x100_0000)) }
     }

@@ -10,10 +10,11 @@ extension KernelImage {
         if bootProtocol == .pvh, pvhEntry == nil {
             throw file.error("notes", "there is no XEN_ELFNOTE_PHYS32_ENTRY, the entry for PVH")
         }
-        for segment in segments where segment.type == ELFSegment.load {
-            try load(segment, of: file, into: &destination)
-        }
+        // All segments are checked before the first is read: together they are then no larger than guest memory.
+        let loaded = segments.filter { $0.type == ELFSegment.load && ($0.memorySize > 0 || $0.fileSize > 0) }
+        for segment in loaded { try claim(segment, of: file, in: &destination) }
         try checkOverlap(of: file, destination.claimed)
+        for segment in loaded { try load(segment, of: file, into: destination) }
 
         let entry = pvhEntry ?? header.entry
         guard destination.claimed.contains(where: { $0.contains(entry) }) else {
@@ -25,16 +26,21 @@ extension KernelImage {
             ranges: destination.claimed)
     }
 
-    private static func load(
-        _ segment: ELFSegment, of file: borrowing BootFile, into destination: inout KernelDestination
+    private static func claim(
+        _ segment: ELFSegment, of file: borrowing BootFile, in destination: inout KernelDestination
     ) throws(BootError) {
         guard segment.fileSize <= segment.memorySize else {
             throw file.error(
                 "p_filesz", "\(hex(segment.fileSize)) is more than p_memsz, \(hex(segment.memorySize))")
         }
-        guard segment.memorySize > 0 else { return }
+        try destination.claim(
+            start: segment.physicalAddress, count: segment.memorySize, field: "p_paddr", of: file)
+    }
+
+    private static func load(
+        _ segment: ELFSegment, of file: borrowing BootFile, into destination: KernelDestination
+    ) throws(BootError) {
         let address = segment.physicalAddress
-        try destination.claim(start: address, count: segment.memorySize, field: "p_paddr", of: file)
         try destination.read(file, at: segment.offset, count: segment.fileSize, to: address, field: "p_offset")
         destination.clear(address + segment.fileSize, count: segment.memorySize - segment.fileSize)
     }

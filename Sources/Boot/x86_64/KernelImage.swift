@@ -30,13 +30,19 @@ struct KernelImage {
         if let header = try SetupHeader(head, of: file) {
             return try loadBzImage(file, header, into: &destination)
         }
+        try refuseForeign(file, head)
         return try loadRaw(file, into: &destination)
+    }
+
+    private static func refuseForeign(_ file: borrowing BootFile, _ head: [UInt8]) throws(BootError) {
+        if let format = ForeignFormat(head) { throw file.error("format", format.problem) }
     }
 
     /// A raw binary (`objcopy -O binary vmlinux`), as StratoVirt takes it: loaded whole, entered at its first byte.
     private static func loadRaw(
         _ file: borrowing BootFile, into destination: inout KernelDestination
     ) throws(BootError) -> KernelImage {
+        Log.info("kernel", "\(file.place) has no known format; Apus loads it as a raw binary")
         try destination.claim(start: Layout.rawKernel, count: file.size, field: "size of the raw binary", of: file)
         try destination.read(file, at: 0, count: file.size, to: Layout.rawKernel, field: "size of the raw binary")
         return KernelImage(
@@ -44,10 +50,14 @@ struct KernelImage {
     }
 
     /// Whether the file has no format, only instructions.
+    ///
+    /// - Throws: if the file's format is one that no kernel has.
     static func isRaw(_ file: borrowing BootFile) throws(BootError) -> Bool {
         let head = try file.head(SetupHeader.searchLength)
         if head.starts(with: ELFHeader.magic) { return false }
-        return try SetupHeader(head, of: file) == nil
+        guard try SetupHeader(head, of: file) == nil else { return false }
+        try refuseForeign(file, head)
+        return true
     }
 
     /// Whether the kernel occupies any of `range`.
