@@ -64,14 +64,20 @@ def qemu(options, kernel, *more, qmp=None):
     ]
 
 
-def alone(product, *words, rounds):
-    """Builds a load that has device and driver in one process, and runs it: by name, the medians of its lines' numbers."""
+def build_alone(product):
+    """Builds a load that has device and driver in one process; the program."""
     scratch = HACK.parent / ".build/benchmark"
     build = ["swift", "build", "-c", "release", "--product", product, "--scratch-path", scratch]
     build += ["-Xswiftc", "-static-stdlib", "-Xswiftc", "-enforce-exclusivity=unchecked"]
     if subprocess.run(build, cwd=HACK.parent, stdout=sys.stderr).returncode:
         raise BenchError("the build failed")
-    program = [word if word != product else scratch / "release" / product for word in words]
+    return scratch / "release" / product
+
+
+def alone(product, *words, rounds):
+    """Builds and runs a load that has device and driver in one process: by name, the medians of its lines' numbers."""
+    built = build_alone(product)
+    program = [word if word != product else built for word in words]
     found = {}
     for _ in range(rounds):
         for line in subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
