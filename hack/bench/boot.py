@@ -58,7 +58,14 @@ def programs(binary, kernel, initrd):
         found[f"Apus, {form}"] = [str(binary), "-machine", "microvm", *boot, "-serial", "stdio"] + [
             *("-qmp", "unix:/tmp/qmp,server,nowait")
         ]
-        found[f"QEMU microvm, {form}"] = ["qemu-system-x86_64", "-machine", "microvm,accel=kvm", "-cpu", "host", *boot] + [
+        found[f"QEMU microvm, {form}"] = [
+            "qemu-system-x86_64",
+            "-machine",
+            "microvm,accel=kvm",
+            "-cpu",
+            "host",
+            *boot,
+        ] + [
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
             *("-qmp", "unix:/tmp/qmp,server,nowait"),
         ]
@@ -101,7 +108,9 @@ def inside(order):
 
 def boot(name, command):
     idle, began = idle_time(), time.monotonic_ns()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as monitor:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as monitor:
         seen = b""
         while HELLO not in seen:
             data = os.read(monitor.stdout.fileno(), 1 << 16)

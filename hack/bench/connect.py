@@ -22,7 +22,9 @@ def run(options):
     disk = options.work / "disk"
     disk.write_bytes(bytes(1 << 20))
     programs = {
-        "Apus": apus(options, kernel, "-drive", f"id=root,file={disk},direct=off", "-device", "virtio-blk-device,drive=root"),
+        "Apus": apus(
+            options, kernel, "-drive", f"id=root,file={disk},direct=off", "-device", "virtio-blk-device,drive=root"
+        ),
         "QEMU microvm": qemu(options, kernel, "-drive", f"id=root,file={disk},if=none,format=raw")
         + ["-device", "virtio-blk-device,drive=root"],
     }

@@ -22,7 +22,9 @@ def run(options):
                 with settled(commands[1]):
                     beside[name].append(used(first.process.pid))
     title(f"memory: an idle guest of {MEMORY} MiB with a disk, a serial port and QMP; {runs} runs each, in turns")
-    print("Private to the process beside the guest's memory, while it is the only one of its program (then the pages of")
+    print(
+        "Private to the process beside the guest's memory, while it is the only one of its program (then the pages of"
+    )
     print("the program's own file count as private), and while there is a second one like it:")
     ours = median(alone["Apus"])
     rows = [(name, median(alone[name]), median(beside[name]), median(alone[name]) / ours) for name in programs]

@@ -2,9 +2,9 @@
 """Streams through a network card, each way.
 
 First without a guest: the device alone, with a driver and its peer on another thread of the same process, and a tap in
-a network namespace. Then a TCP stream by iperf3: a stock Linux in the lab has one card on a tap, served by Apus and by QEMU's microvm, in user space and by the kernel's
-vhost-net. Once by the clock, and once with counted instructions (see boot.py), those of both ends of the stream, of the
-monitor and of the host's kernel together.
+a network namespace. Then a TCP stream by iperf3: a stock Linux in the lab has one NIC on a tap, served by Apus and by
+QEMU's microvm, in user space and by the kernel's vhost-net. Once by the clock, and once with counted instructions (see
+boot.py), those of both ends of the stream, of the monitor and of the host's kernel together.
 """
 
 import json
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from boot import idle_time
 from common import HACK, alone, median, table, title
@@ -38,7 +37,9 @@ def without_guest(rounds):
     lay = 'ip tuntap add dev "$2" mode tap vnet_hdr && ip link set "$2" up && exec "$0" "$@"'
     lead = ["unshare", "--net", "sh", "-c", lay] if os.geteuid() == 0 and os.path.exists("/dev/net/tun") else []
     middle = alone("NetworkBenchmark", *lead, "NetworkBenchmark", "1024", *([TAP] if lead else []), rounds=rounds)
-    title(f"network: the device alone on {'a tap' if lead else 'a pair of sockets'}, 1 GiB a stream; medians of {rounds}")
+    title(
+        f"network: the device alone on {'a tap' if lead else 'a pair of sockets'}, 1 GiB a stream; medians of {rounds}"
+    )
     table(
         [("frames/s", 0), ("MiB/s", 0), ("CPU s/GiB", 3), ("calls/frame", 3), ("interrupts/frame", 4)],
         [(name.replace("-", " "), *values) for name, values in middle.items()],
@@ -72,8 +73,14 @@ def with_guest(options):
         rows.append((kind, *values[:2], *ratios, *values[2:], *fewer))
     table(
         [
-            ("MiB/s to guest", 1), ("to host", 1), ("/ QEMU's", 2), ("/ QEMU's", 2), ("10^9/GiB to guest", 2),
-            ("to host", 2), ("QEMU's /", 2), ("QEMU's /", 2),
+            ("MiB/s to guest", 1),
+            ("to host", 1),
+            ("/ QEMU's", 2),
+            ("/ QEMU's", 2),
+            ("10^9/GiB to guest", 2),
+            ("to host", 2),
+            ("QEMU's /", 2),
+            ("QEMU's /", 2),
         ],
         rows,
     )
@@ -132,7 +139,9 @@ def wait_for_guest(monitor, name, log):
             return
         except OSError:
             time.sleep(0.2)
-    sys.exit(f"bench: {name}'s guest does not answer: {os.pread(log.fileno(), 1 << 16, 0).decode(errors='replace')[-2000:]}")
+    sys.exit(
+        f"bench: {name}'s guest does not answer: {os.pread(log.fileno(), 1 << 16, 0).decode(errors='replace')[-2000:]}"
+    )
 
 
 def stream(*words):

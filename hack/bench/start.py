@@ -5,8 +5,20 @@ import socket
 import subprocess
 import time
 
-from common import HACK, RESET, BenchError, Running, apus, make_kernel, median, percentile, qemu, require_kvm
-from common import table, title
+from common import (
+    HACK,
+    RESET,
+    BenchError,
+    Running,
+    apus,
+    make_kernel,
+    median,
+    percentile,
+    qemu,
+    require_kvm,
+    table,
+    title,
+)
 
 COMPILERS = ("cc", "gcc", "clang")
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from boot import idle_time
 from common import HACK, alone, median, table, title
@@ -66,7 +65,14 @@ def with_guest(options):
         values = [AMOUNT / MIB / (time / 1e9) for time in clock[:2]]
         values += [count * 1024 * MIB / AMOUNT / 1e9 for count in counts[:2]]
         rows.append((kind, *values, clock[2] / TRIPS / 1e3, counts[2] / TRIPS / 1e3))
-    head = [("MiB/s to guest", 0), ("to host", 0), ("10^9/GiB to guest", 2), ("to host", 2), ("trip µs", 0), ("10^3", 0)]
+    head = [
+        ("MiB/s to guest", 0),
+        ("to host", 0),
+        ("10^9/GiB to guest", 2),
+        ("to host", 2),
+        ("trip µs", 0),
+        ("10^3", 0),
+    ]
     table(head, rows)
 
 
