@@ -4,6 +4,9 @@ import PackageDescription
 /// The fuzzers' program is linked with libFuzzer, which only `swift build --sanitize fuzzer` does (see hack/fuzz).
 let buildsFuzzer = Context.environment["APUS_FUZZ"] != nil
 
+/// DocC's plugin makes a web site of the documentation (see hack/docs). Only that fetches it: no other build does.
+let buildsDocumentation = Context.environment["APUS_DOCS"] != nil
+
 /// One set of rules for every Swift target: Swift 6, strict memory safety, and no warning left standing.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -14,8 +17,8 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -28,6 +31,8 @@ let package = Package(
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "ApusClient", targets: ["ApusClient"]),
     ],
+    dependencies: buildsDocumentation
+        ? [.package(url: "https://github.com/swiftlang/swift-docc-plugin", exact: "1.5.0")] : [],
     targets: [
         // The modules, each importing only from those above it.
         .target(
@@ -42,7 +47,7 @@ let package = Package(
         module("Backends", ["Host", "EventLoop", "Memory"]),
         module("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends"]),
         module("Options", ["Host"]),
-        module("Control", ["Host", "EventLoop", "Options"], exclude: ["qmp.md"]),
+        module("Control", ["Host", "EventLoop", "Options"]),
         module("Sandbox", ["CHost", "Host"]),
         module(
             "VMM",
@@ -56,7 +61,7 @@ let package = Package(
         .target(name: "CApusClient"),
         module("ApusClient", ["CApusClient"]),
 
-        // The README's shim, which the tests compare, compile and run.
+        // The shim of the documentation (SwiftClient.md), which the tests compare, compile and run.
         .executableTarget(
             name: "ExampleShim", dependencies: ["ApusClient"], path: "Tests/ExampleShim", swiftSettings: settings),
 

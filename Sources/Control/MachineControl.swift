@@ -47,9 +47,9 @@ package protocol MachineControl: AnyObject {
     func resume(_ reply: QMPReply)
     /// Ends the machine once the current turn of the reactor is over, so that the answer still gets out.
     func quit()
-    /// Asks the guest to power off, or ends the machine where it can't be asked.
+    /// Ends the machine, and posts POWERDOWN first.
     func powerDown() throws(QMPError)
-    /// Starts the machine anew.
+    /// Ends the machine, and posts RESET first: a reset of a microVM ends it.
     func reset() throws(QMPError)
 
     /// Keeps a descriptor under a name, in place of the one that has it already.

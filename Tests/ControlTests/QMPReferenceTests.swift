@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct QMPReferenceTests {
     private static let file = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../../Sources/Control/qmp.md").standardizedFileURL
+        .appending(path: "../../Sources/apus/apus.docc/QMP.md").standardizedFileURL
 
     /// `hack/qmp-docs` sets the variable, and thereby brings the file up to date.
     @Test func isWhatTheTablesSay() throws {

@@ -85,4 +85,8 @@ struct UsageTests {
         #expect(Set(names).count == names.count)
         #expect(names.count >= 50)
     }
+
+    @Test func tellsHowManyDevicesThereMayBe() {
+        #expect(Usage.help.contains("at most \(LaunchOptions.Limits.transports) on MMIO, 11 without ACPI"))
+    }
 }

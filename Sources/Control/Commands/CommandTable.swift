@@ -35,17 +35,17 @@ package struct CommandTable: Sendable {
 
     /// Every command that a machine answers.
     package static let standard = CommandTable([
-        Section("The conversation", Command.protocolCommands),
-        Section("Life", Command.lifecycle),
-        Section("The machine and its processors", Command.machineQueries),
+        Section("Protocol", Command.protocolCommands),
+        Section("Lifecycle", Command.lifecycle),
+        Section("Machine and vCPUs", Command.machineQueries),
         Section("Memory", Command.balloon),
         Section("Disks", Command.blockQueries),
-        Section("Plugging in and out", Command.plugging),
-        Section("Descriptors that are handed over", Command.descriptors),
-        Section("Counters", Command.statistics),
+        Section("Hot plug", Command.plugging),
+        Section("Descriptor passing", Command.descriptors),
+        Section("Statistics", Command.statistics),
         Section("Connections", Command.yank),
-        Section("Types, objects and their properties", Command.objectModel),
-        Section("What a MicroVm has nothing of", Command.compatibility),
-        Section("What needs more than a MicroVm", Command.standardMachine),
+        Section("Object model", Command.objectModel),
+        Section("Compatibility stubs", Command.compatibility),
+        Section("Commands not supported on microvm", Command.standardMachine),
     ])
 }

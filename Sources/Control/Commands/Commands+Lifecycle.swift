@@ -12,23 +12,26 @@ extension Command {
                 "singlestep": false, "running": .bool(machine.isRunning), "status": .string(machine.status.rawValue),
             ]
         },
-        Command("stop", "Halt all vCPUs and finish the I/O in flight; stopping twice is no error.") { call in
+        Command("stop", "Pause all vCPUs and finish the I/O in flight; succeeds if the VM is paused already.") { call in
             call.machine.stop(call.reply)
             return .later
         },
-        Command("cont", "Let the vCPUs run; continuing what runs is no error.") { call in
+        Command("cont", "Run the vCPUs; succeeds if they run already.") { call in
             call.machine.resume(call.reply)
             return .later
         },
-        Command("quit", "End the machine at once.") { call in
+        Command("quit", "End the VM at once.") { call in
             call.machine.quit()
             return .done(.emptyObject)
         },
-        .immediate("system_powerdown", "Ask the guest to power off.") { call throws(QMPError) in
+        .immediate(
+            "system_powerdown", "End the VM at once, as `quit` does, and post POWERDOWN; the guest is not asked."
+        ) { call throws(QMPError) in
             try call.machine.powerDown()
             return .emptyObject
         },
-        .immediate("system_reset", "Start the machine anew, without asking the guest.") { call throws(QMPError) in
+        .immediate("system_reset", "End the VM at once, as `quit` does, and post RESET; the client starts the next VM.")
+        { call throws(QMPError) in
             try call.machine.reset()
             return .emptyObject
         },

@@ -3,10 +3,10 @@ extension QMPEvent.Name {
     package var summary: String {
         switch self {
         case .shutdown: "The machine ends."
-        case .reset: "The guest or its host wants the machine to start anew; a light machine ends then."
+        case .reset: "The guest reset itself, or a client sent `system_reset`; the VM ends, and SHUTDOWN follows."
         case .stop: "No vCPU is in the guest and no I/O is in flight."
         case .resume: "The vCPUs run, again or for the first time."
-        case .powerdown: "The guest was asked to power off."
+        case .powerdown: "A client sent `system_powerdown`; the VM ends, and SHUTDOWN follows."
         case .balloonChanged: "The guest makes do with another amount of memory; at most one a second."
         case .deviceDeleted: "A device has been unplugged; its id may be used again."
         case .blockIOError: "The host could not carry out a disk's request; at most one a second for each disk."
@@ -21,10 +21,10 @@ extension QMPEvent.Name {
         switch self {
         case .shutdown:
             [
-                QMPMember("guest", .boolean, "whether the guest brought it about"),
-                QMPMember("reason", .string, "see \"How a machine ends\""),
+                QMPMember("guest", .boolean, "whether the guest caused it"),
+                QMPMember("reason", .string, "see [How a VM ends](UsingFromAShim.md#how-a-vm-ends)"),
             ]
-        case .reset: [QMPMember("guest", .boolean, "whether the guest brought it about")]
+        case .reset: [QMPMember("guest", .boolean, "whether the guest caused it")]
         case .stop, .resume, .powerdown: []
         case .balloonChanged: [QMPMember("actual", .natural, "bytes")]
         case .deviceDeleted: [QMPMember("device", .string, "its id"), QMPMember("path", .string, "the same")]

@@ -39,7 +39,7 @@ package struct QMPEvent: Equatable, Sendable {
         QMPEvent(name: .shutdown, data: ["guest": .bool(guest), "reason": .string(reason)])
     }
 
-    /// The machine starts anew; `guest` tells whether the guest asked for it.
+    /// The machine was reset, which ends it; `guest` tells whether the guest did it.
     package static func reset(guest: Bool) -> QMPEvent {
         QMPEvent(name: .reset, data: ["guest": .bool(guest)])
     }
@@ -50,7 +50,7 @@ package struct QMPEvent: Equatable, Sendable {
     /// The vCPUs run, again or for the first time.
     package static let resume = QMPEvent(name: .resume, data: [:])
 
-    /// The guest was asked to power off.
+    /// A client sent `system_powerdown`, which ends the machine.
     package static let powerdown = QMPEvent(name: .powerdown, data: [:])
 
     /// The guest makes do with another amount of memory, in bytes.

@@ -1,5 +1,5 @@
-/// The reference of QMP for people, `qmp.md`, made from the tables that serve it. `hack/qmp-docs` writes it anew; a unit
-/// test fails when the file and the tables differ.
+/// The QMP reference of the documentation, `QMP.md`, made from the command and event tables. `hack/qmp-docs` writes the
+/// file; a unit test fails if file and tables differ.
 package enum QMPReference {
     /// The whole text.
     package static var text: String {
@@ -14,39 +14,43 @@ package enum QMPReference {
     }
 
     private static let preface = """
-        # QMP
+        # QMP reference
 
-        Written by `hack/qmp-docs` from the tables in `Sources/Control` that serve it; change those instead.
+        Every command and event of the QMP socket. `hack/qmp-docs` writes this page from the tables in
+        `Sources/Control`; change the tables, then run it.
 
-        ## The protocol
+        ## Messages
 
-        A message is one JSON object; answers and events end in `\\r\\n`. What a client sends need not end in anything,
-        and may come in pieces or several at a time. A command is
+        A message is one JSON object. Apus ends each answer and each event with `\\r\\n`. A client needs no line end, and
+        may send a message in pieces or several messages at once. A command is
 
             {"execute": NAME, "arguments": {...}, "id": ANYTHING}
 
-        with `arguments` and `id` where needed, in any order. The answer is `{"return": VALUE}` or
-        `{"error": {"class": CLASS, "desc": TEXT}}`, with the `id` if there was one. `CLASS` is `GenericError`, except
-        where an entry says otherwise: `DeviceNotFound` for a name that nothing has, `DeviceNotActive` for a device that
-        no driver uses. An argument that a command does not have is an error, unless its entry says that others are
-        passed over.
+        where `arguments` and `id` are optional, in any order. The answer is `{"return": VALUE}` or
+        `{"error": {"class": CLASS, "desc": TEXT}}`, with the `id` of the command. `CLASS` is `GenericError` unless the
+        entry says otherwise: `DeviceNotFound` for an unknown name, `DeviceNotActive` for a device without a driver. An
+        unknown argument is an error unless the entry says that Apus ignores others.
 
-        Each connection is a session of its own. `qmp_capabilities` is not needed before other commands. Events come to
-        every session, behind its first answer. Up to 16 clients may be connected, on all sockets of `-qmp` and `-mon`
-        together; a further one is closed at once.
+        Each connection is a session. A client may send commands without `qmp_capabilities`. Events reach every session
+        after its first answer. At most 16 clients may be connected to all sockets of `-qmp` and `-mon` together.
 
-        Out-of-band execution: a session that has enabled the capability `oob` may write `exec-oob` in the place of
-        `execute`, for the commands that are marked so. They overtake commands of the same session that are unfinished or
-        wait, as long as no more than 8 wait. Other sessions never wait for each other's commands.
+        ## Out-of-band execution
 
-        A client that sends faster than it reads is held up: while 256 KiB of answers wait for it no further command of
-        it is run, and what it sends stays in its socket. Of events the last 50 are kept for it. It is not disconnected
-        for that, and nobody else notices; only at the machine's end it has half a second to take what it is owed. One
-        message has at most 64 KiB and 64 levels.
+        A session that enables the capability `oob` may write `exec-oob` instead of `execute` for the commands that are
+        marked so. Such a command overtakes the waiting commands of its session, as long as at most 8 wait. Sessions
+        never wait for each other's commands.
 
-        Types are written as `str`, `bool`, `int` (not negative, with its limits if it has narrower ones than 64 bits),
-        `number`, `any`, `'a'|'b'` for one of these words, `[TYPE]` for an array and `{"member": TYPE}` for an object;
-        `"member"?` may be missing, and `...` are further members.
+        ## Limits
+
+        A message has at most 64 KiB and 64 levels of nesting. While 256 KiB of answers wait for a client, Apus runs no
+        further command of that client. Apus keeps the last 50 events for a client that does not read. A slow client
+        stays connected and does not delay others. When the VM ends, each client has half a second to read the rest.
+
+        ## Types
+
+        `str`, `bool`, `int` (not negative; with its limits if they are narrower than 64 bits), `number`, `any`,
+        `'a'|'b'` for one of these words, `[TYPE]` for an array, and `{"member": TYPE}` for an object. `"member"?` is
+        optional, and `...` stands for further members.
         """
 
     private static func entry(_ command: Command) -> [String] {
@@ -56,7 +60,7 @@ package enum QMPReference {
             lines.append("")
             lines += command.arguments.map { "- `\(text($0))`\($0.summary.isEmpty ? "" : ": \($0.summary)")" }
         }
-        if command.toleratesUnknown { lines += ["", "Other arguments are passed over."] }
+        if command.toleratesUnknown { lines += ["", "Apus ignores other arguments."] }
         if command.returns != .nothing { lines += ["", "Returns `\(text(command.returns))`"] }
         return lines
     }

@@ -73,7 +73,8 @@ extension OptionDescription {
     // MARK: Devices and objects
 
     static let device = OptionDescription(
-        "device", .values("TYPE[,KEY=VALUE]..."), .devices, "a device of the guest; at most 11 on MMIO",
+        "device", .values("TYPE[,KEY=VALUE]..."), .devices,
+        "a device of the guest; at most 19 on MMIO, 11 without ACPI",
         examples: DeviceType.all.filter(\.isSupported).map(\.example))
     static let object = OptionDescription(
         "object", .values("TYPE,id=ID[,KEY=VALUE]..."), .devices, "something that devices refer to",
