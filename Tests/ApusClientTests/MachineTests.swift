@@ -116,7 +116,7 @@ import Testing
         }
     }
 
-    /// The README's example is what the test compiles and runs.
+    /// The documentation's example is what the test compiles and runs.
     @Test func theExampleWorks() throws {
         let machine = try Machine()
         try machine.folder.write("disk", [UInt8](repeating: 0, count: 4096))
@@ -132,15 +132,14 @@ import Testing
         #expect(said.hasSuffix("the machine ended: host-qmp-quit\napus ended: in good order\n"), "\(said)")
     }
 
-    @Test func theReadmeShowsTheExample() throws {
+    @Test func theDocumentationShowsTheExample() throws {
         let here = #filePath.split(separator: "/", omittingEmptySubsequences: false)
         let top = here.dropLast(3).joined(separator: "/")
         let read = { (name: String) in
             String(decoding: try FileDescriptor.open("\(top)/\(name)", .readOnly).read(count: 1 << 20), as: UTF8.self)
         }
-        let lines = try read("Tests/ExampleShim/Shim.swift").split(separator: "\n", omittingEmptySubsequences: false)
-        let shown = lines.dropLast().map { $0.isEmpty ? "" : "    \($0)" }.joined(separator: "\n")
-        #expect(lines.count <= 40)
-        #expect(try read("README.md").contains("\n\(shown)\n"))
+        let example = try read("Tests/ExampleShim/Shim.swift")
+        #expect(example.split(separator: "\n", omittingEmptySubsequences: false).count <= 40)
+        #expect(try read("Sources/apus/apus.docc/SwiftClient.md").contains("\n```swift\n\(example)```\n"))
     }
 }

@@ -1,5 +1,5 @@
 """Why a machine has ended: its events, the last line of its log, and the exit status say the same, for every row of the
-table in README.md."""
+table in UsingFromAShim.md."""
 
 import contextlib
 import re
@@ -97,8 +97,8 @@ def test_a_machine_that_cannot_start(work):
 
 
 def test_the_table_has_every_row(work):
-    """README's table names each reason with its events and its status."""
-    text = (TOP / "README.md").read_text()
+    """The documentation's table names each reason with its events and its status."""
+    text = (TOP / "Sources/apus/apus.docc/UsingFromAShim.md").read_text()
     for code, action, names, reason, last, status in ROWS:
         reason = re.sub(r"signal \d+", "signal N", reason)
         pattern = rf"^\|[^|]*\|([^|]*)\| `{re.escape(reason)}` \| {status} \|$"
