@@ -1,7 +1,7 @@
 /// The texts of `-help` and `-version`, made from the same tables that read the command line.
 package enum Usage {
     /// One line without its end: the program's name and version.
-    package static let version = "apus 0.1.0"
+    package static let version = "apus \(Version.number)"
 
     /// All of the help, without the end of its last line.
     package static var help: String {

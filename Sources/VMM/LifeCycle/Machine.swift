@@ -70,7 +70,7 @@ final class Machine {
 
     /// Serves QMP from now on.
     func serve(_ listeners: consuming [ListenerBox]) {
-        let server = QMPServer(reactor: reactor, machine: self, version: QMPVersion(package: "apus-0.1.0"))
+        let server = QMPServer(reactor: reactor, machine: self, version: QMPVersion(package: "apus-\(Version.number)"))
         self.server = server
         for listener in listeners {
             if let listener = listener.take() { server.listen(on: listener) }
