@@ -21,7 +21,7 @@ extension QMPArguments {
 
     /// What `object-add` takes beside `qom-type` and `id`.
     package static var objectAddKeys: [KeyDescription] {
-        merged(ObjectSpec.types.filter(\.isSupported).flatMap(\.keys).map(\.optional), without: ["id"])
+        merged(ObjectSpec.types.flatMap(\.keys).map(\.optional), without: ["id"])
     }
 
     /// Each name once, the first of its kind.

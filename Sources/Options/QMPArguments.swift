@@ -9,12 +9,6 @@ package enum QMPArguments {
     /// the number of a slot; `lun` is the same less one. Without `drive` or `netdev` the id stands for it. Members that
     /// clients are known to send for other machines are ignored.
     package static func deviceAdd(_ pairs: [KeyValue]) throws(OptionError) -> (device: DeviceSpec, slot: Int?) {
-        try deviceAdd(pairs, includingLater: false)
-    }
-
-    static func deviceAdd(
-        _ pairs: [KeyValue], includingLater: Bool
-    ) throws(OptionError) -> (device: DeviceSpec, slot: Int?) {
         let command = "device_add"
         let slot = try KeyReader(
             KeyValueList(
@@ -50,7 +44,7 @@ package enum QMPArguments {
             device.append(KeyValue(reference, id))
         }
         let list = KeyValueList(option: command, pairs: device, spellings: ["bootindex": "boot_index"])
-        return (try DeviceSpec.decode(list, includingLater: includingLater), address ?? unit.map { $0 + 1 })
+        return (try DeviceSpec.decode(list), address ?? unit.map { $0 + 1 })
     }
 
     /// `blockdev-add`: the drive; its id is the `node-name`. Without `file.aio`, an engine that fits `cache.direct` is
@@ -78,15 +72,6 @@ package enum QMPArguments {
     package static func netdevAdd(
         _ pairs: [KeyValue], descriptors: [String: Int32] = [:]
     ) throws(OptionError) -> NetdevSpec {
-        try netdevAdd(pairs, descriptors: descriptors, includingLater: false)
-    }
-
-    static func netdevAdd(
-        _ pairs: [KeyValue], descriptors: [String: Int32], includingLater: Bool
-    ) throws(OptionError) -> NetdevSpec {
-        guard includingLater || !notYetSupported.contains(OptionDescription.netdev.spelling) else {
-            throw OptionError(option: "netdev_add", problem: "this command is not supported yet")
-        }
         var netdev = pairs.filter { !ignoredByNetdevAdd.contains($0.key) }
         if !netdev.contains(where: { $0.key == "type" }) { netdev.append(KeyValue("type", "tap")) }
         netdev = netdev.map { pair in

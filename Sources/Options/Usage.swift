@@ -24,9 +24,7 @@ package enum Usage {
         lines += paragraph(OptionDescription.all.filter { $0.standing == .ignored }.map(\.spelling))
         lines += ["", "Not supported yet"]
         lines += paragraph(
-            OptionDescription.all.filter { $0.standing == .later }.map(\.spelling)
-                + DeviceType.all.filter { !$0.isSupported }.flatMap(\.names).map { "-device \($0)" }
-                + ObjectSpec.types.filter { !$0.isSupported }.map { "-object \($0.name)" })
+            OptionDescription.all.filter { $0.standing == .later }.map(\.spelling))
         return lines.joined(separator: "\n")
     }
 
@@ -56,12 +54,12 @@ package enum Usage {
         lines.append("      \(option.summary)")
         lines += option.keys.map { "        \(help($0))" }
         if option.name == OptionDescription.device.name {
-            for type in DeviceType.all where type.isSupported {
+            for type in DeviceType.all {
                 lines += help(type.names.joined(separator: " or "), type.summary, type.keys)
             }
         }
         if option.name == OptionDescription.object.name {
-            for type in ObjectSpec.types where type.isSupported { lines += help(type.name, type.summary, type.keys) }
+            for type in ObjectSpec.types { lines += help(type.name, type.summary, type.keys) }
         }
         return lines + option.examples.map { "      for example: \(option.spelling) \($0)" }
     }

@@ -51,8 +51,8 @@ enum BadCommandLines {
 }
 
 /// What a command line, written as a shell takes it, asks to start. Records an issue if it asks for something else.
-func launch(_ line: String, includingLater: Bool = false) throws -> LaunchOptions {
-    let invocation = try LaunchOptions.parse(BadCommandLines.words(line), includingLater: includingLater)
+func launch(_ line: String) throws -> LaunchOptions {
+    let invocation = try LaunchOptions.parse(BadCommandLines.words(line))
     guard case .launch(let options) = invocation else {
         throw OptionError(option: "test", problem: "\(line) starts nothing")
     }

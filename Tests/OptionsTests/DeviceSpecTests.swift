@@ -5,7 +5,7 @@ import Testing
 @Suite("Specs of devices")
 struct DeviceSpecTests {
     private func parse(_ text: String) throws(OptionError) -> DeviceSpec {
-        try DeviceSpec.parse(text, includingLater: true)
+        try DeviceSpec.parse(text)
     }
 
     @Test("A disk with every key")

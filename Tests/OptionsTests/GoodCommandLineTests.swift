@@ -14,7 +14,6 @@ struct GoodCommandLineTests {
         #expect(!options.machine.sharesMemory)
         #expect(options.accelerator == .kvm)
         #expect(options.topology == .single)
-        #expect(options.cpu == .host)
         #expect(options.memory.size == 256 << 20)
         #expect(options.memory.maximum == 256 << 20)
         #expect(options.memory.path == nil)
@@ -85,7 +84,7 @@ struct GoodCommandLineTests {
             -chardev socket,id=virtio_fs,path=/run/vc/vm/virtiofs_kata.socket,server,nowait \
             -device vhost-user-fs-device,chardev=virtio_fs,tag=kataShared,id=virtio-fs0 \
             -netdev tap,id=eth0,fds=4 -device virtio-net-device,netdev=eth0,id=eth0,mac=02:42:ac:11:00:02
-            """, includingLater: true)
+            """)
         #expect(options.name == "sandbox-5f0c2a")
         #expect(options.uuid == "0a1b2c3d-0000-4000-8000-00000000abcd")
         #expect(options.memory.size == 2 << 30)
@@ -142,7 +141,7 @@ struct GoodCommandLineTests {
             "\(least) -- anything --else -at all",
         ])
     func accepted(line: String) throws {
-        _ = try launch(line, includingLater: true)
+        _ = try launch(line)
     }
 
     @Test("A QMP monitor on a chardev, beside -qmp and alone")

@@ -48,7 +48,7 @@ struct HostileTests {
     @Test("A hundred thousand of anything is answered in time", .timeLimit(.minutes(5)), arguments: Flood.allCases)
     func flood(_ flood: Flood) {
         let line = BadCommandLines.words(least) + flood.arguments
-        if let text = message({ () throws(OptionError) in try LaunchOptions.parse(line, includingLater: true) }) {
+        if let text = message({ () throws(OptionError) in try LaunchOptions.parse(line) }) {
             #expect(text.utf8.count < 2000)
         }
     }
@@ -81,7 +81,7 @@ struct HostileTests {
                     line.append(pieces.joined(separator: Bool.random(using: &generator) ? "," : ""))
                 }
             }
-            if let text = message({ () throws(OptionError) in try LaunchOptions.parse(line, includingLater: true) }) {
+            if let text = message({ () throws(OptionError) in try LaunchOptions.parse(line) }) {
                 #expect(!text.contains("\n") && !text.contains("\u{0}") && text.utf8.count < 2000)
             } else {
                 accepted += 1

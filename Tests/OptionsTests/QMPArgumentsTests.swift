@@ -115,7 +115,7 @@ struct QMPArgumentsTests {
     @Test("A network card, with the chardev that StratoVirt asks for")
     func card() throws {
         let plug = try QMPArguments.deviceAdd(
-            pairs("id=net-0 driver=virtio-net-mmio addr=0x0 chardev=any mac=52:54:00:12:34:56"), includingLater: true)
+            pairs("id=net-0 driver=virtio-net-mmio addr=0x0 chardev=any mac=52:54:00:12:34:56"))
         guard case .network(let card) = plug.device else { throw Surprise() }
         #expect(card.netdev == "net-0")
         #expect(card.mac?.description == "52:54:00:12:34:56")
@@ -157,7 +157,7 @@ struct QMPArgumentsTests {
     @Test("Network back ends, with descriptors by number and by name")
     func netdevs() throws {
         func add(_ members: String) throws(OptionError) -> NetdevSpec {
-            try QMPArguments.netdevAdd(pairs(members), descriptors: ["tapfd": 7, "vh": 9], includingLater: true)
+            try QMPArguments.netdevAdd(pairs(members), descriptors: ["tapfd": 7, "vh": 9])
         }
         #expect(
             try add("id=n fds=tapfd:8 vhost=true vhostfds=vh:10 queues=2 script=no downscript=no dnssearch=x")
@@ -171,13 +171,6 @@ struct QMPArgumentsTests {
             message { () throws(OptionError) in try add("id=n fd=other") }
                 == "netdev_add: fd: \"other\" is not file descriptors joined by colons, such as 3 or 3:4")
         #expect(message { () throws(OptionError) in try add("ifname=t") } == "netdev_add: \"id\" is missing")
-    }
-
-    @Test("netdev_add is gated with -netdev")
-    func gated() {
-        #expect(
-            (message { () throws(OptionError) in try QMPArguments.netdevAdd(pairs("id=n ifname=t")) } == nil)
-                == !notYetSupported.contains("-netdev"))
     }
 
     @Test("Objects")

@@ -213,7 +213,7 @@ struct SpecTests {
 
     @Test("Objects of every type")
     func objects() throws {
-        func parse(_ text: String) throws -> ObjectSpec { try ObjectSpec.parse(text, includingLater: true) }
+        func parse(_ text: String) throws -> ObjectSpec { try ObjectSpec.parse(text) }
         #expect(try parse("iothread,id=io0") == .ioThread(IOThreadSpec(id: "io0")))
         #expect(try parse("rng-random,id=r,filename=/r") == .random(RandomSpec(id: "r", filename: "/r")))
         #expect(try parse("rng-random,id=r") == .random(RandomSpec(id: "r", filename: "/dev/urandom")))
@@ -259,6 +259,6 @@ struct SpecTests {
         ])
     func badObject(text: String, expected: String) {
         #expect(
-            message { () throws(OptionError) in try ObjectSpec.parse(text, includingLater: true) } == expected)
+            message { () throws(OptionError) in try ObjectSpec.parse(text) } == expected)
     }
 }

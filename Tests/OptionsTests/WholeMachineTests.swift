@@ -21,7 +21,7 @@ struct WholeMachineTests {
                 Self.serialBus, "-device virtio-balloon-device", "-device vhost-vsock-device,guest-cid=3",
                 "-chardev pty,id=c -device virtconsole,chardev=c -chardev pty,id=p -device virtserialport,chardev=p",
             ] + Self.sources.prefix(8) + (0..<8).map { "-object iothread,id=io\($0)" }
-        let options = try launch(line.joined(separator: " "), includingLater: true)
+        let options = try launch(line.joined(separator: " "))
         #expect(options.devices.count(where: \.hasTransport) == 19)
         #expect(options.iothreads.count == 8)
     }
@@ -206,7 +206,7 @@ struct WholeMachineTests {
     @Test("Too many, or not what is referred to", arguments: mistakes)
     func refused(line: String, expected: String) {
         #expect(
-            message { () throws(OptionError) in try LaunchOptions.parse(words("\(least) \(line)"), includingLater: true)
+            message { () throws(OptionError) in try LaunchOptions.parse(words("\(least) \(line)"))
             }
                 == expected)
     }
@@ -227,7 +227,7 @@ struct WholeMachineTests {
         _ = try launch("\(least) -drive id=a,file=/a,readonly=on -drive id=b,file=/a,readonly=on")
         _ = try launch(
             "\(least) -machine microvm,mem-share=on -chardev socket,id=c,path=/q,server,nowait "
-                + "-device vhost-user-fs-device,chardev=c,tag=t", includingLater: true)
+                + "-device vhost-user-fs-device,chardev=c,tag=t")
     }
 
     private func words(_ line: String) -> [String] { BadCommandLines.words(line) }

@@ -79,23 +79,12 @@ package enum DeviceSpec: Equatable, Sendable {
 extension DeviceSpec {
     /// Reads one value of `-device`.
     package static func parse(_ text: String) throws(OptionError) -> DeviceSpec {
-        try parse(text, includingLater: false)
+        try decode(KeyValueList(option: "-device", firstKey: "driver", parsing: text))
     }
 
-    /// Reads as `parse(_:)` does, and types that are not supported yet as well if `includingLater`.
-    static func parse(_ text: String, includingLater: Bool) throws(OptionError) -> DeviceSpec {
-        try decode(
-            KeyValueList(option: "-device", firstKey: "driver", parsing: text), includingLater: includingLater)
-    }
-
-    /// Decodes a device from its keys; its type is under `driver`. Throws an error for a type that is not known, has
-    /// no place on a MicroVm, or is not supported yet.
+    /// Decodes a device from its keys; its type is under `driver`. Throws an error for a type that is not known, or has
+    /// no place on a MicroVm.
     package static func decode(_ list: KeyValueList) throws(OptionError) -> DeviceSpec {
-        try decode(list, includingLater: false)
-    }
-
-    /// Decodes as `decode(_:)` does, and types that are not supported yet as well if `includingLater`.
-    static func decode(_ list: KeyValueList, includingLater: Bool) throws(OptionError) -> DeviceSpec {
         guard let name = list.text(of: "driver"), list.firstKey == nil || list.pairs.first?.key == "driver" else {
             throw OptionError(
                 option: list.option, problem: "the type of device is missing",
@@ -104,7 +93,6 @@ extension DeviceSpec {
         guard let type = DeviceType.named(name) else {
             throw DeviceType.error(unknown: name, option: list.option)
         }
-        guard type.isSupported || includingLater else { throw .notSupportedYet(list.option, name) }
         let rest = list.titled("\(list.option) \(name)", without: "driver")
         for pair in rest.pairs where ["bus", "addr", "multifunction"].contains(pair.key) {
             throw OptionError(

@@ -6,9 +6,6 @@ struct DeviceType: Sendable {
     let keys: [KeyDescription]
     let example: String
     let decode: @Sendable (KeyReader) throws(OptionError) -> DeviceSpec
-
-    /// Whether `-device` takes it already.
-    var isSupported: Bool { !names.contains(where: notYetSupported.contains) }
 }
 
 extension DeviceType {

@@ -21,10 +21,10 @@ package struct TypeCatalog: Sendable {
 
     /// The types that this program supports.
     package init() {
-        let devices = DeviceType.all.filter(\.isSupported).flatMap { type in
+        let devices = DeviceType.all.flatMap { type in
             type.names.map { TypeDescription($0, Self.parents[$0] ?? "virtio-device", keys: type.keys) }
         }
-        let objects = ObjectSpec.types.filter(\.isSupported).map { type in
+        let objects = ObjectSpec.types.map { type in
             TypeDescription(type.name, Self.parents[type.name] ?? "memory-backend", keys: type.keys)
         }
         types =

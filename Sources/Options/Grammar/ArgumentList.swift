@@ -5,9 +5,8 @@ struct ArgumentList {
     private var values: [String: [String]] = [:]
 
     /// Sorts the arguments, without the program's name. Throws an error for what is no option, an option that is not
-    /// supported yet, an option given twice that can't be, and values missing or in excess; in the order of the line. What is not supported
-    /// yet is taken all the same if `includingLater`.
-    init(_ arguments: [String], includingLater: Bool = false) throws(OptionError) {
+    /// supported yet, an option given twice that can't be, and values missing or in excess; in the order of the line.
+    init(_ arguments: [String]) throws(OptionError) {
         var current: Occurrence?
         for argument in arguments {
             if argument == "--" { break }
@@ -23,7 +22,7 @@ struct ArgumentList {
                 }
                 try current?.finish()
                 current = Occurrence(option: option, written: argument)
-                try begin(option, written: argument, includingLater: includingLater)
+                try begin(option, written: argument)
             } else if var occurrence = current {
                 try occurrence.take(argument)
                 current = occurrence
@@ -59,10 +58,8 @@ struct ArgumentList {
         return nil
     }
 
-    private mutating func begin(
-        _ option: OptionDescription, written: String, includingLater: Bool
-    ) throws(OptionError) {
-        guard option.standing != .later || includingLater else {
+    private mutating func begin(_ option: OptionDescription, written: String) throws(OptionError) {
+        guard option.standing != .later else {
             throw OptionError(option: written, problem: "this option is not supported yet")
         }
         if case .values = option.arity { return }

@@ -17,7 +17,7 @@ extension OptionDescription {
         keys: CPUTopology.keys, examples: ["4", "cpus=8,sockets=2,cores=2,threads=2"])
     static let cpu = OptionDescription(
         "cpu", .value("host[,KEY=on|off]..."), .machine, "the CPU model; host is the one there is",
-        keys: CPUSpec.keys, examples: ["host"])
+        keys: CPUModel.keys, examples: ["host"])
     static let freeze = OptionDescription(
         "S", alias: "freeze", .flag, .machine, "don't start the CPUs; QMP's cont does")
 
@@ -56,8 +56,7 @@ extension OptionDescription {
 
     static let netdev = OptionDescription(
         "netdev", .values("tap|vhost-user,id=ID[,KEY=VALUE]..."), .network, "the host's end of a network card",
-        keys: NetdevSpec.keys, examples: ["tap,id=net0,ifname=tap0"],
-        standing: notYetSupported.contains("-netdev") ? .later : .supported)
+        keys: NetdevSpec.keys, examples: ["tap,id=net0,ifname=tap0"])
 
     // MARK: Serial port and character devices
 
@@ -75,7 +74,7 @@ extension OptionDescription {
     static let device = OptionDescription(
         "device", .values("TYPE[,KEY=VALUE]..."), .devices,
         "a device of the guest; at most 19 on MMIO, 11 without ACPI",
-        examples: DeviceType.all.filter(\.isSupported).map(\.example))
+        examples: DeviceType.all.map(\.example))
     static let object = OptionDescription(
         "object", .values("TYPE,id=ID[,KEY=VALUE]..."), .devices, "something that devices refer to",
         examples: ["iothread,id=io0"])

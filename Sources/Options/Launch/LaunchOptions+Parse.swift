@@ -5,21 +5,15 @@ extension LaunchOptions {
     /// Throws an error for the first thing that is wrong: first among the words of the line in their order, then
     /// option by option in StratoVirt's order, then in how they fit together.
     package static func parse(_ arguments: [String]) throws(OptionError) -> Invocation {
-        try parse(arguments, includingLater: false)
-    }
-
-    /// Reads as `parse(_:)` does, and devices and objects that are not supported yet as well if `includingLater`.
-    static func parse(_ arguments: [String], includingLater: Bool) throws(OptionError) -> Invocation {
         if let request = ArgumentList.request(in: arguments) {
             return request.name == OptionDescription.help.name ? .help(Usage.help) : .version(Usage.version)
         }
-        let options = try LaunchOptions(
-            ArgumentList(arguments, includingLater: includingLater), includingLater: includingLater)
+        let options = try LaunchOptions(ArgumentList(arguments))
         try options.check()
         return .launch(options)
     }
 
-    private init(_ arguments: ArgumentList, includingLater: Bool) throws(OptionError) {
+    private init(_ arguments: ArgumentList) throws(OptionError) {
         name = try arguments.read(.name, as: .machineName)
         uuid = try arguments.read(.uuid, as: .uuid)
         machine = try arguments.read(.machine, MachineSpec.parse) ?? .standard
@@ -28,20 +22,16 @@ extension LaunchOptions {
             arguments.value(of: .memory), path: arguments.value(of: .memPath),
             isPreallocated: arguments.has(.memPrealloc))
         topology = try arguments.read(.smp, CPUTopology.parse) ?? .single
-        cpu = try arguments.read(.cpu, CPUSpec.parse) ?? .host
+        _ = try arguments.read(.cpu, CPUModel.check)
         let kernel = try arguments.read(.kernel, as: .path)
         initrd = try arguments.read(.initrd, as: .initrdPath)
         serial = try arguments.read(.serial, SerialSpec.parse)
         kernelArguments = try Self.kernelArguments(arguments.values(of: .append))
         drives = try arguments.readAll(.drive, DriveSpec.parse)
-        objects = try arguments.readAll(.object) { (text) throws(OptionError) in
-            try ObjectSpec.parse(text, includingLater: includingLater)
-        }
+        objects = try arguments.readAll(.object, ObjectSpec.parse)
         netdevs = try arguments.readAll(.netdev, NetdevSpec.parse)
         chardevs = try arguments.readAll(.chardev, ChardevSpec.parse)
-        devices = try arguments.readAll(.device) { (text) throws(OptionError) in
-            try DeviceSpec.parse(text, includingLater: includingLater)
-        }
+        devices = try arguments.readAll(.device, DeviceSpec.parse)
         startsPaused = arguments.has(.freeze)
         isDaemon = arguments.has(.daemonize)
         pidfile = try arguments.read(.pidfile, as: .path)

@@ -23,7 +23,6 @@ package struct LaunchOptions: Equatable, Sendable {
     package let machine: MachineSpec
     package let accelerator: AcceleratorSpec
     package let topology: CPUTopology
-    package let cpu: CPUSpec
     package let memory: MemorySpec
     /// The path of the kernel.
     package let kernel: String

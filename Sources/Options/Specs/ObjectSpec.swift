@@ -41,9 +41,6 @@ struct ObjectType: Sendable {
     let summary: String
     let keys: [KeyDescription]
     let decode: @Sendable (KeyReader) throws(OptionError) -> ObjectSpec
-
-    /// Whether `-object` takes it already.
-    var isSupported: Bool { !notYetSupported.contains(name) }
 }
 
 extension ObjectSpec {
@@ -73,23 +70,12 @@ extension ObjectSpec {
 
     /// Reads one value of `-object`.
     package static func parse(_ text: String) throws(OptionError) -> ObjectSpec {
-        try parse(text, includingLater: false)
-    }
-
-    /// Reads as `parse(_:)` does, and types that are not supported yet as well if `includingLater`.
-    static func parse(_ text: String, includingLater: Bool) throws(OptionError) -> ObjectSpec {
-        try decode(
-            KeyValueList(option: "-object", firstKey: "qom-type", parsing: text), includingLater: includingLater)
+        try decode(KeyValueList(option: "-object", firstKey: "qom-type", parsing: text))
     }
 
     /// Decodes an object from its keys; its type is under `qom-type`. Throws an error for a type that is not known or
     /// not supported yet.
     package static func decode(_ list: KeyValueList) throws(OptionError) -> ObjectSpec {
-        try decode(list, includingLater: false)
-    }
-
-    /// Decodes as `decode(_:)` does, and types that are not supported yet as well if `includingLater`.
-    static func decode(_ list: KeyValueList, includingLater: Bool) throws(OptionError) -> ObjectSpec {
         guard let name = list.text(of: "qom-type"), list.pairs.first?.key == "qom-type" || list.firstKey == nil else {
             throw OptionError(
                 option: list.option, problem: "the type of object is missing",
@@ -99,9 +85,8 @@ extension ObjectSpec {
             if laterTypes.contains(name) { throw .notSupportedYet(list.option, name) }
             throw OptionError(
                 option: list.option, offending: name, problem: "unknown object type \(quoted(name))",
-                remedy: "there is \(alternatives(types.filter(\.isSupported).map(\.name)))")
+                remedy: "there is \(alternatives(types.map(\.name)))")
         }
-        guard type.isSupported || includingLater else { throw .notSupportedYet(list.option, name) }
         let rest = list.titled("\(list.option) \(name)", without: "qom-type")
         return try type.decode(KeyReader(rest, keys: type.keys))
     }
