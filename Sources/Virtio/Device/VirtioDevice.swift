@@ -90,6 +90,16 @@ open class VirtioDevice: RingClient {
     /// such as vhost.
     open func servesQueue(_ index: Int) -> Bool { true }
 
+    /// The device's own state, at rest.
+    package var deviceState: DeviceState { .none }
+
+    /// Takes over a state that a device of this type had; called before the device is activated.
+    ///
+    /// - Throws: for a state that this device cannot have; it then keeps its own.
+    package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .none = state else { throw StateError("the saved state belongs to a device of another type") }
+    }
+
     /// Whether somebody else raises the device's interrupt: the driver is then told with each interrupt to look for
     /// used buffers.
     open var interruptsDirectly: Bool { false }
