@@ -81,6 +81,11 @@ package final class Reactor {
         }
     }
 
+    /// Gives the kernel now what would be submitted at the end of this turn: interrupts are raised when it returns.
+    package func flush() {
+        if ring.hasUnsubmitted { ring.submit() }
+    }
+
     /// Cancels the operations of `target` with this tag; they complete with `ECANCELED`, or with what they did.
     package func cancel(tag: UInt32, of target: RingClient) {
         dropBacklog(of: target, tag: tag)

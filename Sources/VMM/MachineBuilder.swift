@@ -121,13 +121,13 @@ final class MachineBuilder {
         let table = SlotTable()
         let main = DevicePlacement(home)
         for (number, device) in devices.enumerated() {
-            let shape = try surroundings.attach(
+            try surroundings.attach(
                 id: device.id, iothread: device.iothread, slot: number, device.maker)
             let iothread = surroundings.iothreads.first { $0.id == device.iothread }
             table.append(
                 SlotTable.Slot(
                     number: number, kind: SlotTable.Kind(device), device: device,
-                    residence: iothread.map { DevicePlacement($0, main: reactor) } ?? main, shape: shape))
+                    residence: iothread.map { DevicePlacement($0, main: reactor) } ?? main))
         }
         guard places.hasSpare else { return table }
         for (kind, wanted) in [
@@ -136,10 +136,10 @@ final class MachineBuilder {
             while table.slots(of: kind).count < wanted, table.slots.count < places.count {
                 let number = table.slots.count
                 let id = "slot \(number)"
-                let shape = try surroundings.attach(
-                    id: id, iothread: nil, slot: number, Machine.placeholder(kind, id, nil))
+                try surroundings.attach(
+                    id: id, iothread: nil, slot: number, Machine.placeholder(kind, id))
                 table.append(
-                    SlotTable.Slot(number: number, kind: kind, device: nil, residence: main, shape: shape))
+                    SlotTable.Slot(number: number, kind: kind, device: nil, residence: main))
             }
         }
         return table

@@ -9,9 +9,10 @@ package import Virtio
 ///
 /// Everything runs on the calling thread: the driver turns the device's reactor while it waits.
 package final class VirtioDriver {
-    package private(set) var transport: VirtioMMIO
+    package let transport: VirtioMMIO
     package let memory: GuestMemory
-    package let reactor: Reactor
+    /// Where the device lives.
+    package private(set) var reactor: Reactor
     package let interrupt: InterruptLine
     /// What vCPUs read and acknowledge without asking the device.
     package let interruptStatus = InterruptStatus()
@@ -54,25 +55,33 @@ package final class VirtioDriver {
         self.memory = try memory ?? GuestMemory(size: 4 << 20)
         self.reactor = reactor
         interrupt = try InterruptLine(reactor)
-        transport = try VirtioMMIO(
-            device, memory: self.memory, reactor: reactor, interrupt: interrupt, interruptStatus: interruptStatus)
+        transport = VirtioMMIO(
+            try VirtioState(
+                device, memory: self.memory, reactor: reactor,
+                interrupt: VirtioInterrupt(interrupt, causes: interruptStatus)))
         firstFree = base
     }
+
+    /// What is behind the registers.
+    package var virtio: VirtioState { transport.virtio }
 
     /// Pauses the device, and waits until it is at rest.
     package func pause() throws {
         var isAtRest = false
-        transport.pause { isAtRest = true }
+        virtio.pause { isAtRest = true }
         try wait { isAtRest }
     }
 
     /// Puts another device behind the registers, which goes on for this driver; the one before is retired.
-    package func exchangeDevice(_ device: VirtioDevice) throws {
+    ///
+    /// - Parameter next: the reactor of the new device, if it is another.
+    package func exchangeDevice(_ device: VirtioDevice, on next: Reactor? = nil) throws {
         try pause()
-        let state = transport.handOver()
+        try virtio.reserve(device.queueLimits)
         try retire()
-        transport = try VirtioMMIO(device, memory: memory, reactor: reactor, interrupt: InterruptLine(reactor))
-        transport.adopt(state)
+        if let next { reactor = next }
+        virtio.attachDevice(device, on: reactor)
+        virtio.resume()
     }
 
     // MARK: Registers
@@ -160,7 +169,7 @@ package final class VirtioDriver {
     /// The driver's side of a queue whose layout the device knows, or will know.
     package func queue(_ index: Int, _ layout: QueueLayout, features: Features) throws -> DriverQueue {
         try DriverQueue(
-            index, layout, features: features, memory: memory, doorbell: transport.doorbells[index])
+            index, layout, features: features, memory: memory, doorbell: virtio.doorbells[index])
     }
 
     /// Lays a queue into guest memory and gives it to the device; of the device's maximum size, if none is given.
@@ -176,7 +185,7 @@ package final class VirtioDriver {
     package func start(_ features: Features? = nil, queueSize: UInt16? = nil) throws -> [DriverQueue] {
         let features = features ?? offeredFeatures
         try negotiate(features)
-        let queues = try transport.device.queueSizes.indices.map {
+        let queues = try (0..<virtio.queueCount).map {
             try makeQueue($0, size: queueSize, features: features)
         }
         addStatus(.driverOK)
@@ -231,7 +240,7 @@ package final class VirtioDriver {
     /// Removes the device for good, and waits until it is gone.
     package func retire() throws {
         var isDone = false
-        transport.retire { isDone = true }
+        virtio.detachDevice { isDone = true }
         try wait { isDone }
     }
 }

@@ -136,7 +136,7 @@ import Virtio
         let asked = rig.statistics.usedCount
         try wait(rig)
         #expect(rig.statistics.usedCount == asked && target(rig) == 0)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try answer(rig, [(6, 800 * Self.mib)])
         try rig.driver.wait { target(rig) == 688 }
     }

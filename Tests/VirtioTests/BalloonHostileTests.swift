@@ -152,14 +152,14 @@ import Virtio
         try rig.offer(Rig.numbers(pages), on: rig.inflate)
         for _ in 0..<turns { rig.driver.reactor.turn(waiting: false) }
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         try rig.driver.wait { isPaused }
         let freed = rig.freedPages()
         #expect(freed.isEmpty || freed == pages)
         try rig.offer(Rig.numbers([900]), on: rig.inflate, head: 1)
         rig.driver.settle()
         #expect(rig.freedPages() == freed)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.driver.wait { rig.inflate.usedCount == 2 }
         #expect(rig.freedPages() == pages + [900])
     }

@@ -186,14 +186,14 @@ import Virtio
         try offerReads(100, on: disk.queue, disk.driver)
         disk.driver.reactor.turn(waiting: true)
         var isPaused = false
-        disk.driver.transport.pause { isPaused = true }
+        disk.driver.virtio.pause { isPaused = true }
         try disk.driver.wait { isPaused }
         let done = disk.queue.usedCount
         #expect(disk.device.isIdle)
         disk.queue.kick()
         disk.driver.settle()
         #expect(disk.queue.usedCount == done)
-        disk.driver.transport.resume()
+        disk.driver.virtio.resume()
         try disk.driver.wait { disk.queue.usedCount == 100 }
     }
 

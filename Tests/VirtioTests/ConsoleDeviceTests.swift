@@ -270,7 +270,7 @@ import Virtio
         let output = pattern(2 << 20)
         try rig.offer(1, output)
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         #expect(isPaused)
         let memory = rig.driver.memory.host.bytes
         #expect(peer.write(Array("input".utf8)).isEmpty)
@@ -280,7 +280,7 @@ import Virtio
         }
         let isUntouched = rig.driver.memory.host.bytes == memory
         #expect(isUntouched)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         var input: [UInt8] = []
         try rig.driver.wait {
             input += try rig.takeInput(1)

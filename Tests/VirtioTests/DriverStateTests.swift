@@ -41,7 +41,7 @@ struct DriverStateTests {
         #expect(try status(driver, queue, BlockDisk.Kind.write, [UInt8](repeating: 7, count: 512)) == 0)
         #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 0)
 
-        try driver.exchangeDevice(NullBlockDevice(id: "empty", shape: driver.transport.shape))
+        try driver.exchangeDevice(NullBlockDevice(id: "empty", minimumQueues: driver.virtio.queuesInUse))
         #expect(driver.readConfig(UInt64.self, at: 0) == 0)
         #expect(try status(driver, queue, BlockDisk.Kind.read, count: 512) == 1)
 
@@ -94,11 +94,12 @@ struct DriverStateTests {
     @Test("A device with fewer or smaller queues than the driver uses does not fit")
     func tooSmall() throws {
         let several = try BlockDisk { $0.queues = 4 }
-        #expect(!NullBlockDevice(id: "small").shape.holds(several.driver.transport.shape))
+        #expect(!NullBlockDevice(id: "small").queueLimits.holds(several.driver.virtio.queuesInUse))
         let large = try BlockDisk { $0.queueSize = 1024 }
-        #expect(!NullBlockDevice(id: "small").shape.holds(large.driver.transport.shape))
-        #expect(
-            NullBlockDevice(id: "fits", shape: large.driver.transport.shape).shape.holds(large.driver.transport.shape))
+        let limits = large.driver.virtio.queuesInUse
+        #expect(limits == QueueLimits(count: 1, size: 1024))
+        #expect(!NullBlockDevice(id: "small").queueLimits.holds(limits))
+        #expect(NullBlockDevice(id: "fits", minimumQueues: limits).queueLimits.holds(limits))
     }
 
     @Test("Requests in flight end on the device that took them, later ones on the new one")

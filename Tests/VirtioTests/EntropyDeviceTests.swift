@@ -65,13 +65,13 @@ import Virtio
         #expect(rig.device.isIdle)
         // A pause is not held up either, and while it lasts nothing is read.
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         #expect(isPaused)
         let writer = try fifo.writer()
         try writer.write([1, 2, 3])
         rig.driver.settle()
         #expect(rig.queue.usedCount == 0 && buffer.isZero)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         #expect(try rig.used() == .init(head: 0, written: 3))
         #expect(buffer.prefix(4).bytes == [1, 2, 3, 0])
         let more = try rig.offer(2)

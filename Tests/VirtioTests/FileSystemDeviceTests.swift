@@ -106,7 +106,7 @@ final class FileSystemRig {
         }
         // Nobody missed anything while the back end was being told.
         try rig.driver.wait { rig.driver.interrupt.takeRaised() > 0 }
-        let bell = try FileDescriptor(duplicating: rig.driver.transport.doorbells[1])
+        let bell = try FileDescriptor(duplicating: rig.driver.virtio.doorbells[1])
         #expect(try bell.read(count: 8) == [1, 0, 0, 0, 0, 0, 0, 0])
     }
 
@@ -123,12 +123,12 @@ final class FileSystemRig {
         let rig = try FileSystemRig(FakeBackEnd())
         let (queues, _) = try rig.start()
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
-        #expect(!isPaused && !rig.device.isIdle)
+        rig.driver.virtio.pause { isPaused = true }
+        #expect(!isPaused && !rig.driver.virtio.isAtRest)
         try rig.driver.wait { isPaused }
         #expect(rig.backEnd.takeMessages().map(\.request) == [Request.getRingBase, Request.getRingBase])
         queues[1].used.store(UInt16(3), at: 2)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.expectServed(bases: [0, 3])
     }
 
@@ -136,7 +136,7 @@ final class FileSystemRig {
         let rig = try FileSystemRig(FakeBackEnd())
         _ = try rig.driver.start()
         try rig.driver.pause()
-        #expect(rig.device.isIdle)
+        #expect(rig.driver.virtio.isAtRest)
         #expect(rig.backEnd.takeMessages().suffix(2).map(\.request) == [Request.getRingBase, Request.getRingBase])
     }
 
@@ -183,10 +183,10 @@ final class FileSystemRig {
         _ = try rig.start()
         rig.backEnd.behave { _ in .close }
         rig.backEnd.hangUp()
-        try rig.driver.wait { rig.device.isIdle }
+        try rig.driver.wait { rig.driver.virtio.isAtRest }
         try rig.driver.pause()
         rig.backEnd.behave { _ in .proper }
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.expectServed(bases: [0, 0])
     }
 
@@ -257,7 +257,7 @@ final class FileSystemRig {
         rig.backEnd.behave { $0.request == Request.getRingBase ? wrong.answer($0, $0.word(0)) : .proper }
         try rig.driver.pause()
         rig.backEnd.behave { _ in .proper }
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.expectServed(bases: [0, 0])
     }
 

@@ -142,8 +142,8 @@ import Virtio
         rig.driver.write(.queueReady, 1)
         rig.driver.settle()
         #expect(rig.device.requests == 1, "a disabled queue takes nothing")
-        rig.driver.transport.pause {}
-        rig.driver.transport.resume()
+        rig.driver.virtio.pause {}
+        rig.driver.virtio.resume()
         rig.driver.settle()
         #expect(rig.device.requests == 1, "a pause does not enable it again")
         #expect(try rig.driver.exchange(on: queues[1], readable: [[9]], writable: [1]).bytes == [9])
@@ -317,7 +317,7 @@ import Virtio
         for status in [0, 1, 3, 11] as [UInt32] {
             rig.driver.write(.status, status)
             for index in 0..<4 as Range<UInt32> { rig.driver.write(.queueNotify, index) }
-            for doorbell in rig.driver.transport.doorbells { rig.reactor.signal(doorbell) }
+            for doorbell in rig.driver.virtio.doorbells { rig.reactor.signal(doorbell) }
             rig.driver.settle()
         }
         #expect(rig.device.requests == 0)

@@ -66,7 +66,7 @@ import Virtio
     @Test func case24PauseWaitsForRequestsInFlight() throws {
         let (rig, queue) = try busyRig()
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         queue.offer(3)
         queue.publish()
         queue.kick()
@@ -79,7 +79,7 @@ import Virtio
         rig.driver.settle()
         #expect(rig.device.requests == 3)
         rig.device.holdsRequests = false
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.driver.wait { queue.usedCount == 4 }
         try rig.expectWorksAfterReset()
     }
@@ -87,13 +87,13 @@ import Virtio
     @Test func pauseOfAnIdleDeviceIsImmediate() throws {
         let rig = try Rig()
         var pauses = 0
-        rig.driver.transport.pause { pauses += 1 }
+        rig.driver.virtio.pause { pauses += 1 }
         #expect(pauses == 1)
         let queue = try rig.driver.start()[0]
         queue.submit(0)
         rig.driver.settle()
         #expect(rig.device.requests == 0, "a device activated during a pause is paused")
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.driver.wait { queue.usedCount == 1 }
         try rig.expectWorksAfterReset()
     }
@@ -101,18 +101,18 @@ import Virtio
     @Test func case24PauseAndResetTogether() throws {
         let (rig, _) = try busyRig()
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         rig.driver.write(.status, 0)
         rig.device.releaseHeld()
         try rig.driver.wait { isPaused && rig.driver.status == [] }
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         try rig.expectWorksAfterReset()
     }
 
     @Test func case24RemovalWithRequestsInFlight() throws {
         let (rig, queue) = try busyRig()
         var isGone = false
-        rig.driver.transport.retire { isGone = true }
+        rig.driver.virtio.detachDevice { isGone = true }
         queue.kick()
         rig.driver.settle()
         #expect(!isGone)

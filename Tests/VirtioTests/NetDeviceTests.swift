@@ -226,7 +226,7 @@ import Virtio
         try rig.offer([1526], count: 10)
         rig.driver.settle()
         var isPaused = false
-        rig.driver.transport.pause { isPaused = true }
+        rig.driver.virtio.pause { isPaused = true }
         try rig.driver.wait { isPaused }
         for seed in 0..<UInt8(5) { rig.hostSends(Rig.frame(100, seed: seed)) }
         try offerFrames(rig, 0..<5)
@@ -234,7 +234,7 @@ import Virtio
         rig.driver.settle()
         #expect(rig.receiving.usedCount == 0)
         #expect(rig.hostReceives() == nil)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         for seed in 0..<UInt8(5) {
             #expect(try rig.guestReceives().dropFirst(12) == Rig.frame(100, seed: seed)[...])
         }

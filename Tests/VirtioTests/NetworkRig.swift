@@ -3,7 +3,6 @@ import EventLoop
 import Glibc
 import Host
 import Memory
-import Platform
 import TestSupport
 import Virtio
 
@@ -14,8 +13,6 @@ final class NetworkRig {
     private(set) var features: Features = []
     private(set) var queues: [DriverQueue] = []
     private var host: Wire?
-    /// Of the card that has come instead of the first.
-    private var transport: VirtioMMIO?
     private var buffers: [Int: (GuestAddress, Int)] = [:]
     private var nextHead: UInt16 = 0
 
@@ -68,15 +65,8 @@ final class NetworkRig {
     func exchange(sender: ReactorHandle? = nil) throws {
         let (card, wire) = try Self.card(
             queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil, sender: sender)
-        let next = try VirtioMMIO(
-            card, memory: driver.memory, reactor: driver.reactor, interrupt: try InterruptLine(driver.reactor))
-        var isAtRest = false
-        driver.transport.pause { isAtRest = true }
-        try driver.wait { isAtRest }
-        let state = driver.transport.handOver()
-        try driver.retire()
-        next.adopt(state)
-        (device, host, transport) = (card, wire, next)
+        try driver.exchangeDevice(card)
+        (device, host) = (card, wire)
     }
 
     func start(_ features: Features) throws {

@@ -7,51 +7,58 @@ import TestSupport
 import Testing
 import Virtio
 
-/// A device whose first queue is served by somebody else, who also raises the interrupts, as vhost does.
-private final class OffloadedDevice: VirtioDevice {
+/// Serves a queue as vhost does, and notes what it was told.
+private final class FakeServer: QueueServer {
     private(set) var context: DeviceContext?
-    /// What the device was told, in order.
     private(set) var story: [String] = []
-    /// The other side answers a pause by and by.
+    /// A stop takes until `settle`.
     var isBusy = false
+
+    var isAtRest: Bool { !isBusy }
+
+    func start(_ queues: Range<Int>, _ context: DeviceContext) {
+        self.context = context
+        _ = context.interrupt(queues.lowerBound)
+        story.append("start \(queues)")
+    }
+
+    func resume() { story.append("resume") }
+
+    func stop() { story.append("stop") }
+
+    func forget() {
+        context = nil
+        story.append("forget")
+    }
+
+    func settle() {
+        isBusy = false
+        context?.serverIsAtRest()
+    }
+}
+
+/// A device that leaves its first queue to a server.
+private final class OffloadedDevice: VirtioDevice {
+    let server = FakeServer()
+    private(set) var context: DeviceContext?
 
     init() {
         super.init(id: "offloaded", type: DeviceType(rawValue: 42), features: .splitRing, queueSizes: [8, 8])
     }
 
-    override var interruptsDirectly: Bool { true }
-
-    override var isIdle: Bool { !isBusy }
-
-    override func servesQueue(_ index: Int) -> Bool { index == 1 }
-
     override func activate(_ context: DeviceContext) {
         self.context = context
-        story.append("activate")
+        context.offload(0..<1, to: server)
     }
 
-    override func pause() { story.append("pause") }
-
-    override func resume() { story.append("resume") }
-
-    override func queueStopped(_ index: Int) { story.append("stopped \(index)") }
-
-    override func cancelRequests() { story.append("cancel") }
-
-    override func reset() {
-        context = nil
-        story.append("reset")
-    }
-
-    func settled() {
-        isBusy = false
-        operationCompleted(tag: 0, result: 0)
-    }
+    override func reset() { context = nil }
 }
 
 @Suite struct ServedElsewhereTests {
     private let device = OffloadedDevice()
     private let driver: VirtioDriver
+
+    private var story: [String] { device.server.story }
 
     init() throws {
         driver = try VirtioDriver(device, reactor: try Reactor(name: "test"))
@@ -62,7 +69,7 @@ private final class OffloadedDevice: VirtioDevice {
         let context = try #require(device.context)
         let ring = try #require(context.vring(0))
         #expect(
-            ring.size == 8 && ring.kick == driver.transport.doorbells[0] && ring.call == driver.interrupt.descriptor)
+            ring.size == 8 && ring.kick == driver.virtio.doorbells[0] && ring.call == driver.interrupt.descriptor)
         for (slice, part) in [(ring.descriptors, queues[0].descriptors), (ring.available, queues[0].available)] {
             #expect(slice.address == part.address && slice.count == part.count)
         }
@@ -104,56 +111,70 @@ private final class OffloadedDevice: VirtioDevice {
         #expect(driver.read(.interruptStatus) == 0)
     }
 
+    /// What a server raised last may not have been seen when another device comes.
+    @Test func aUsedBufferOutlivesTheServer() throws {
+        _ = try driver.start()
+        try driver.exchangeDevice(OffloadedDevice())
+        #expect(driver.interruptStatus.value == 3)
+        try driver.exchangeDevice(EchoDevice(queueSizes: [8, 8]))
+        #expect(driver.interruptStatus.value == 3)
+        driver.write(.interruptACK, 3)
+        #expect(driver.interruptStatus.value == 0, "the new device raises its interrupts itself")
+    }
+
     @Test func aPauseWaitsForTheOtherSide() throws {
         _ = try driver.start()
-        device.isBusy = true
+        device.server.isBusy = true
         var isPaused = false
-        driver.transport.pause { isPaused = true }
+        driver.virtio.pause { isPaused = true }
         driver.settle()
-        #expect(device.story == ["activate", "pause"] && !isPaused)
-        device.settled()
+        #expect(story == ["start 0..<1", "resume", "stop"] && !isPaused && !driver.virtio.isAtRest)
+        device.server.settle()
         driver.settle()
-        #expect(isPaused)
-        driver.transport.resume()
-        #expect(device.story == ["activate", "pause", "resume"])
+        #expect(isPaused && driver.virtio.isAtRest)
+        driver.virtio.resume()
+        #expect(story == ["start 0..<1", "resume", "stop", "resume"])
     }
 
     @Test func aDeviceWithoutDriverIsNotPaused() throws {
-        driver.transport.pause {}
-        driver.transport.resume()
-        #expect(device.story == [])
-        driver.transport.pause {}
+        driver.virtio.pause {}
+        driver.virtio.resume()
+        #expect(story == [])
+        driver.virtio.pause {}
         // Its start comes in the middle of the pause.
         _ = try driver.start()
-        driver.transport.resume()
-        #expect(device.story == ["activate", "pause", "resume"])
+        #expect(story == ["start 0..<1"])
+        driver.virtio.resume()
+        #expect(story == ["start 0..<1", "resume"])
     }
 
     @Test func aDeviceThatFailedStaysStopped() throws {
         _ = try driver.start()
         device.context?.fail("on purpose")
-        driver.transport.pause {}
-        driver.transport.resume()
-        #expect(device.story == ["activate", "stopped 0", "stopped 1", "pause"])
+        driver.virtio.pause {}
+        driver.virtio.resume()
+        #expect(story.filter { $0 == "resume" }.count == 1 && story.contains("stop"))
         driver.write(.status, 0)
         driver.settle()
-        #expect(device.story.suffix(2) == ["cancel", "reset"])
+        #expect(story.last == "forget")
+        _ = try driver.start()
+        #expect(story.suffix(2) == ["start 0..<1", "resume"])
     }
 
     @Test func aDriverThatGivesUpStopsTheOtherSide() throws {
         _ = try driver.start()
         driver.addStatus(.failed)
-        #expect(device.story == ["activate", "stopped 0", "stopped 1"])
+        #expect(story.last == "stop")
     }
 
     @Test func aResetWaitsForTheOtherSide() throws {
         _ = try driver.start()
-        device.isBusy = true
+        device.server.isBusy = true
         driver.write(.status, 0)
         driver.settle()
-        #expect(driver.status == .deviceNeedsReset && !device.story.contains("reset"))
-        device.settled()
+        #expect(driver.status == .deviceNeedsReset && !story.contains("forget"))
+        device.server.settle()
         driver.settle()
-        #expect(driver.status == [] && device.story.last == "reset")
+        #expect(driver.status == [] && story.last == "forget")
     }
 }

@@ -38,7 +38,7 @@ import Virtio
 
     private func pause(_ rig: Rig) throws {
         var isAtRest = false
-        rig.driver.transport.pause { isAtRest = true }
+        rig.driver.virtio.pause { isAtRest = true }
         try wait(rig) { isAtRest }
     }
 
@@ -55,7 +55,7 @@ import Virtio
 
     private func retire(_ rig: Rig) throws {
         var isDone = false
-        rig.driver.transport.retire { isDone = true }
+        rig.driver.virtio.detachDevice { isDone = true }
         try wait(rig) { isDone }
     }
 
@@ -99,7 +99,7 @@ import Virtio
         #expect(try arrivals(rig, sent) == Array(0..<sent))
         rig.driver.settle()
         #expect(rig.hostReceives() == nil)
-        rig.driver.transport.resume()
+        rig.driver.virtio.resume()
         #expect(try arrivals(rig, 256 - sent) == Array(sent..<256))
         try wait(rig) { rig.sending.usedCount == 256 }
         #expect(rig.device.sent.errors == 0 && rig.device.sent.drops == 0)
@@ -110,11 +110,11 @@ import Virtio
         let rig = try Rig(sender: sender.handle)
         for round in 0..<50 {
             try pause(rig)
-            #expect(rig.device.isIdle)
+            #expect(rig.driver.virtio.isAtRest)
             try rig.offerFrames(round..<round + 1)
             rig.driver.settle()
             #expect(rig.hostReceives() == nil)
-            rig.driver.transport.resume()
+            rig.driver.virtio.resume()
             #expect(try arrivals(rig, 1) == [round])
         }
         try retire(rig)
@@ -139,7 +139,7 @@ import Virtio
         for round in 0..<20 {
             try rig.offerFrames(0..<256)
             try reset(rig)
-            #expect(rig.device.isIdle)
+            #expect(rig.driver.virtio.isAtRest)
             while rig.hostReceives() != nil {}
             rig.driver.settle()
             #expect(rig.hostReceives() == nil, "\(round)")
@@ -155,7 +155,7 @@ import Virtio
         rig.sending.setDescriptor(0, address: UInt64.max - 8, count: 100)
         rig.sending.submit(0)
         try wait(rig) { rig.driver.status.contains(.deviceNeedsReset) }
-        try wait(rig) { rig.device.isIdle }
+        try wait(rig) { rig.driver.virtio.isAtRest }
         try reset(rig)
         try restart(rig)
         try rig.offerFrames(1..<2)

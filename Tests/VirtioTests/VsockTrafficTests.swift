@@ -178,7 +178,7 @@ import Virtio
         var came: [UInt8] = []
         while came.count < 8000 { came += try rig.guest.next().data }
         var isPaused = false
-        rig.guest.driver.transport.pause { isPaused = true }
+        rig.guest.driver.virtio.pause { isPaused = true }
         try rig.guest.driver.wait { isPaused }
         for packet in rig.guest.settled() { came += packet.data }
         // Programs may come and write meanwhile; the guest's memory stays as it is.
@@ -186,7 +186,7 @@ import Virtio
         let before = rig.guest.driver.memory.host.bytes
         rig.guest.driver.settle()
         #expect(rig.guest.driver.memory.host.bytes == before)
-        rig.guest.driver.transport.resume()
+        rig.guest.driver.virtio.resume()
         var requested = false
         while came.count < data.count || !requested {
             let packet = try rig.guest.next()

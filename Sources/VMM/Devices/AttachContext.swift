@@ -15,11 +15,9 @@ struct AttachContext {
 
     /// Makes what serves a device's driver on the reactor where it shall live, gives it the slot's registers there, and
     /// connects its doorbells and its interrupt; before the machine runs.
-    ///
-    /// - Returns: the queues that a driver may set up.
     func attach(
         id: String, iothread: String?, slot: Int, _ make: @escaping DeviceMaker
-    ) throws(MachineError) -> QueueShape {
+    ) throws(MachineError) {
         let status = router.interruptStatus(ofSlot: slot)
         let connection: ReactorDevices.Connection
         let owner: ReactorHandle
@@ -45,15 +43,12 @@ struct AttachContext {
             throw MachineError("-device id=\(id)", "\(error)")
         }
         router.setOwner(ofSlot: slot, owner)
-        return connection.shape
     }
 
     private static func enter(
         _ home: ReactorDevices, _ make: DeviceMaker, _ id: String, _ slot: Int, _ memory: GuestMemory,
         _ status: InterruptStatus
     ) throws(MachineError) -> ReactorDevices.Connection {
-        let connection = try home.prepare(make, id: id, slot: slot, memory: memory, interruptStatus: status)
-        home.enter(slot)
-        return connection
+        try home.install(make, id: id, slot: slot, memory: memory, interruptStatus: status)
     }
 }

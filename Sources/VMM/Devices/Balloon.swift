@@ -29,7 +29,7 @@ final class Balloon: MachineDevice {
 
     var maker: DeviceMaker {
         let device = SendOnce(device)
-        return { [id] _ throws(MachineError) in
+        return { [id] _, _ throws(MachineError) in
             guard let device = device.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return device
         }

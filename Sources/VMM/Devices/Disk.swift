@@ -101,7 +101,6 @@ final class Drive {
 final class Disk: MachineDevice {
     let drive: Drive
     let device: BlockDeviceSpec
-    var leastShape: QueueShape?
     var events: EventSink?
     /// The most requests a second on average; 0 is no limit.
     var iops: UInt32
@@ -121,8 +120,11 @@ final class Disk: MachineDevice {
     var maker: DeviceMaker {
         let image = SendOnce(drive.image)
         let (options, id) = (blockOptions, id)
-        return { _ throws(MachineError) in
+        return { _, minimumQueues throws(MachineError) in
             guard let image = image.take() ?? nil else { throw MachineError("-device id=\(id)", "is attached already") }
+            var options = options
+            options.queues = max(options.queues, minimumQueues.count)
+            options.queueSize = max(options.queueSize, minimumQueues.size)
             return BlockDevice(id: id, image: image, options: options)
         }
     }
@@ -130,8 +132,8 @@ final class Disk: MachineDevice {
     private var blockOptions: BlockDevice.Options {
         var options = BlockDevice.Options()
         options.serial = device.serial ?? ""
-        options.queues = max(device.queues ?? 1, leastShape?.count ?? 1)
-        options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
+        options.queues = device.queues ?? 1
+        options.queueSize = UInt16(clamping: device.queueSize)
         options.discards = drive.spec.discards
         options.zeroDetection =
             switch drive.spec.zeroDetection {

@@ -24,7 +24,7 @@ final class Entropy: MachineDevice {
     var maker: DeviceMaker {
         let source = SendOnce(source)
         let (id, limit) = (id, limit)
-        return { _ throws(MachineError) in
+        return { _, _ throws(MachineError) in
             guard let source = source.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return EntropyDevice(id: id, source: source, limit: limit)
         }

@@ -29,7 +29,7 @@ final class FileSystem: MachineDevice {
 
     var maker: DeviceMaker {
         let (id, tag, endpoint) = (id, spec.tag, endpoint)
-        return { reactor throws(MachineError) in
+        return { reactor, _ throws(MachineError) in
             guard let endpoint = endpoint.take() else {
                 throw MachineError("-device id=\(id)", "is attached already")
             }

@@ -15,8 +15,6 @@ protocol MachineDevice: AnyObject {
     var helper: String? { get }
     /// The reactor of `helper`, if it is not the device's own.
     var helperReactor: ReactorHandle? { get set }
-    /// The queues that the driver of the slot has met already; the device must have as many, and as large ones.
-    var leastShape: QueueShape? { get set }
     /// By what the device tells clients of its troubles.
     var events: EventSink? { get set }
     /// Makes what serves the driver, on the reactor where it shall live; once.
@@ -29,8 +27,9 @@ protocol MachineDevice: AnyObject {
     func finish()
 }
 
-/// Makes a device on the reactor that calls it.
-typealias DeviceMaker = @Sendable (Reactor) throws(MachineError) -> VirtioDevice
+/// Makes a device on the reactor that calls it, with at least the queues that the slot's driver has set up already.
+typealias DeviceMaker =
+    @Sendable (_ reactor: Reactor, _ minimumQueues: QueueLimits) throws(MachineError) -> VirtioDevice
 
 extension MachineDevice {
     var iothread: String? { nil }
@@ -39,12 +38,6 @@ extension MachineDevice {
     var helper: String? { iothread }
 
     var helperReactor: ReactorHandle? {
-        get { nil }
-        set {}
-    }
-
-    /// Nobody has been before a device that is never plugged in.
-    var leastShape: QueueShape? {
         get { nil }
         set {}
     }

@@ -35,7 +35,6 @@ final class NIC: MachineDevice {
     /// It sends there.
     let helper: String?
     var helperReactor: ReactorHandle?
-    var leastShape: QueueShape?
     /// The address that the guest's driver finds.
     let mac: MACAddress
 
@@ -59,9 +58,17 @@ final class NIC: MachineDevice {
     var maker: DeviceMaker {
         let host = SendOnce((netdev.tap, netdev.vhosts))
         var options = NetDevice.Options(mac: mac.octets)
-        options.queueSize = max(UInt16(clamping: device.queueSize), leastShape?.size ?? 0)
-        let (id, settled, sender) = (id, options, helperReactor)
-        return { _ throws(MachineError) in
+        options.queueSize = UInt16(clamping: device.queueSize)
+        let (id, chosen, sender, queueCount) = (id, options, helperReactor, netdev.queueCount)
+        return { _, minimumQueues throws(MachineError) in
+            // A driver of several pairs looks for the control queue behind as many as it found.
+            guard minimumQueues.count <= 3 || minimumQueues.count == queueCount else {
+                throw MachineError(
+                    id, "makes \(queueCount) queues, and the slot's driver uses \(minimumQueues.count); give it as many"
+                )
+            }
+            var settled = chosen
+            settled.queueSize = max(settled.queueSize, minimumQueues.size)
             guard let (tap, vhosts) = host.take() else {
                 throw MachineError("-device id=\(id)", "is attached already")
             }

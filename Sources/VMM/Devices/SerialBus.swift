@@ -34,7 +34,7 @@ final class SerialBus: MachineDevice {
 
     var maker: DeviceMaker {
         let ports = SendOnce(ports)
-        return { [id] _ throws(MachineError) in
+        return { [id] _, _ throws(MachineError) in
             guard let ports = ports.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return ConsoleDevice(id: id, ports: ports)
         }

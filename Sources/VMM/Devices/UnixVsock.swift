@@ -26,7 +26,7 @@ final class UnixVsock: MachineDevice {
 
     var maker: DeviceMaker {
         let (id, guestCID, sockets) = (id, spec.guestCID, SendOnce(sockets))
-        return { _ throws(MachineError) in
+        return { _, _ throws(MachineError) in
             guard let sockets = sockets.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return UnixVsockDevice(id: id, guestCID: guestCID, sockets: sockets)
         }

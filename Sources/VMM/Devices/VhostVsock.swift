@@ -30,7 +30,7 @@ final class VhostVsock: MachineDevice {
 
     var maker: DeviceMaker {
         let (id, cid, vhost) = (id, spec.guestCID, vhost)
-        return { _ throws(MachineError) in
+        return { _, _ throws(MachineError) in
             guard let vhost = vhost.take() else { throw MachineError("-device id=\(id)", "is attached already") }
             return VhostVsockDevice(id: id, cid: cid, vhost)
         }

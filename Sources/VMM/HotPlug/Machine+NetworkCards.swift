@@ -56,11 +56,6 @@ extension Machine {
         let card: NIC
         do throws(MachineError) {
             card = try NIC(netdev, spec, beside: cards)
-            // A driver of several pairs looks for the control queue behind as many as it found.
-            guard slot.shape.count == 3 || netdev.queueCount == slot.shape.count else {
-                throw MachineError(
-                    spec.netdev, "makes \(netdev.queueCount) queues, and a driver there may use \(slot.shape.count)")
-            }
         } catch {
             backends.add(netdev)
             throw QMPError("device_add: \(error)")

@@ -1,5 +1,3 @@
-import Virtio
-
 /// The places for devices on MMIO, in the order in which the guest finds them: those of the command line's devices,
 /// and behind them the spare ones, which keep a driver for what is plugged in later.
 final class SlotTable {
@@ -23,8 +21,6 @@ final class SlotTable {
         var device: (any MachineDevice)?
         /// Where the registers are served.
         var residence: DevicePlacement
-        /// The queues that the driver may have set up.
-        var shape: QueueShape
     }
 
     private(set) var slots: [Slot] = []
@@ -41,10 +37,9 @@ final class SlotTable {
     func slots(of kind: Kind) -> [Slot] { slots.filter { $0.kind == kind } }
 
     /// Notes who is in a place now.
-    func set(_ number: Int, _ device: (any MachineDevice)?, _ residence: DevicePlacement, _ shape: QueueShape) {
+    func set(_ number: Int, _ device: (any MachineDevice)?, _ residence: DevicePlacement) {
         guard let index = slots.firstIndex(where: { $0.number == number }) else { return }
         slots[index].device = device
         slots[index].residence = residence
-        slots[index].shape = shape
     }
 }

@@ -4,9 +4,12 @@ public import EventLoop
 ///
 /// A device lives on one reactor and only that thread calls it. It takes requests from its queues, submits operations
 /// for itself (it is an `RingClient`) and gives requests back when they complete; draining, notifications, interrupts,
-/// fairness, pause and reset are its `QueueWorker`'s business.
+/// fairness, pause and reset are its `QueueWorker`'s business. Negotiation is its `VirtioState`'s.
 ///
-/// Used buffers become visible to the driver at the end of the turn in which `process` or `completed` ran.
+///     made ─ restore? ─ activate ─ process … ─┬─ cancelRequests ─ (isIdle) ─ reset ─┬─ activate …
+///                         pause ⇄ resume ─────┘                                     └─ retired
+///
+/// Used buffers become visible to the driver at the end of the turn in which `process` or `ioCompleted` ran.
 open class VirtioDevice: RingClient {
     /// The device's id on the command line and in the log.
     package let id: String
@@ -36,7 +39,7 @@ open class VirtioDevice: RingClient {
     }
 
     /// The queues that a driver can have.
-    package var shape: QueueShape { QueueShape(count: queueSizes.count, size: queueSizes.max() ?? 0) }
+    package var queueLimits: QueueLimits { QueueLimits(count: queueSizes.count, size: queueSizes.max() ?? 0) }
 
     /// Whether the device can work with this choice of its features; refuses those that need one another.
     open func accepts(_ features: Features) -> Bool { true }
@@ -50,25 +53,23 @@ open class VirtioDevice: RingClient {
     /// `resume(_:)`; a device that waits for something else (a packet to deliver) may as well take nothing now.
     open func process(_ queue: Virtqueue) {}
 
-    /// An operation that the device submitted for itself has ended; the arguments are those of `RingClient.operationCompleted`.
+    /// An operation that the device submitted for itself has ended; the arguments are those of
+    /// `RingClient.operationCompleted`.
     open func ioCompleted(tag: UInt32, result: Int32) {}
 
-    /// What an operation of the device watches has happened once more; the arguments are those of `RingClient.multishotEvent`.
+    /// What an operation of the device watches has happened once more; the arguments are those of
+    /// `RingClient.multishotEvent`.
     open func ioEvent(tag: UInt32, result: Int32) {}
 
-    /// Whether nothing that touches guest memory is under way. Requests that only wait for the outside world, and
-    /// survive a pause unharmed, do not count.
+    /// Whether nothing of this device touches guest memory. Requests that only wait for the outside world and survive
+    /// a pause unharmed do not count. Servers of its queues are asked themselves.
     open var isIdle: Bool { operationsInFlight == 0 }
 
-    /// The machine is being paused: whoever serves queues in this process's place must stop, and `isIdle` tells when
-    /// that is done. This process's own queues are looked after.
+    /// The machine is being paused: the queues hand out nothing from now on.
     open func pause() {}
 
     /// The machine goes on after a pause.
     open func resume() {}
-
-    /// A queue has stopped until the next reset, since the device failed or the driver gave up.
-    open func queueStopped(_ index: Int) {}
 
     /// What the device has counted since it was made.
     open var tally: [DeviceCounter] { [] }
@@ -86,10 +87,6 @@ open class VirtioDevice: RingClient {
     /// Writes to the configuration. Few devices have fields for the driver to write; the rest ignore it.
     open func writeConfig(at offset: Int, size: Int, value: UInt64) {}
 
-    /// Whether this process serves the queue of the driver that is there. If not, its doorbell is left to whoever does,
-    /// such as vhost.
-    open func servesQueue(_ index: Int) -> Bool { true }
-
     /// The device's own state, at rest.
     package var deviceState: DeviceState { .none }
 
@@ -99,13 +96,6 @@ open class VirtioDevice: RingClient {
     package func restore(_ state: DeviceState) throws(StateError) {
         guard case .none = state else { throw StateError("the saved state belongs to a device of another type") }
     }
-
-    /// Whether somebody else raises the device's interrupt: the driver is then told with each interrupt to look for
-    /// used buffers.
-    open var interruptsDirectly: Bool { false }
-
-    /// Has the worker look at the device once more at the end of this turn: it may be idle now.
-    func wakeWorker() { worker?.scheduleTurn() }
 
     public final override func operationCompleted(tag: UInt32, result: Int32) {
         ioCompleted(tag: tag, result: result)

@@ -4,8 +4,7 @@ import Memory
 
 /// A file system device (virtio 1.2 section 5.11) whose requests a process of the host serves, such as virtiofsd.
 package final class FileSystemDevice: VirtioDevice {
-    private let backend: VhostUserClient
-    private var isHalted = false
+    private let server: VhostUserQueueServer
 
     /// The queue of urgent requests, and one for the others.
     private static let queueSizes: [UInt16] = [128, 128]
@@ -14,7 +13,7 @@ package final class FileSystemDevice: VirtioDevice {
 
     /// - Parameter tag: the name by which the guest mounts it; what is too long is cut.
     package init(id: String, tag: String, _ backend: VhostUserClient) {
-        self.backend = backend
+        server = VhostUserQueueServer(backend)
         var config = ConfigSpace(size: Self.maximumTagLength + 4)
         config.set(bytes: Array(tag.utf8.prefix(Self.maximumTagLength)), at: 0)
         config.set(UInt32(Self.queueSizes.count - 1), at: Self.maximumTagLength)
@@ -22,41 +21,9 @@ package final class FileSystemDevice: VirtioDevice {
             id: id, type: .fileSystem,
             features: Features.splitRing.intersection(Features(rawValue: backend.features)),
             queueSizes: Self.queueSizes, config: config)
-        backend.onRest = { [weak self] in self?.operationCompleted(tag: 0, result: 0) }
     }
 
-    package override var interruptsDirectly: Bool { true }
+    package override func activate(_ context: DeviceContext) { context.offload(queueSizes.indices, to: server) }
 
-    package override var isIdle: Bool { backend.isAtRest }
-
-    package override func servesQueue(_ index: Int) -> Bool { false }
-
-    package override func activate(_ context: DeviceContext) {
-        isHalted = false
-        let rings = queueSizes.indices.compactMap(context.vring)
-        guard rings.count == queueSizes.count else {
-            return context.fail("the driver started it without its queues")
-        }
-        guard context.memory.file != nil else {
-            return context.fail("the guest's memory cannot be shared with the process that serves it")
-        }
-        backend.start(rings, features: context.features.rawValue, memory: context.memory)
-    }
-
-    package override func pause() { backend.stop() }
-
-    package override func resume() {
-        if !isHalted { backend.resume() }
-    }
-
-    package override func queueStopped(_ index: Int) {
-        isHalted = true
-        backend.stop()
-    }
-
-    package override func cancelRequests() { backend.stop() }
-
-    package override func reset() { backend.forget() }
-
-    package override func retired() { backend.close() }
+    package override func retired() { server.close() }
 }

@@ -180,6 +180,7 @@ package class NetDevice: VirtioDevice {
         if index == controlQueue(context.features) {
             if context.features.contains(.netControlQueue) { processControl(queue, context) }
         } else if index < 2 * activePairs {
+            guard pairs.indices.contains(index / 2) else { return }
             let pair = pairs[index / 2]
             if !(index & 1 == 0 ? pair.receive(for: self) : pair.transmit(for: self)) { tapIsGone() }
         }

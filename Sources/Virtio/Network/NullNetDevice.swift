@@ -1,8 +1,8 @@
 import EventLoop
 import Host
 
-/// A network card without a cable: its link is down, what is sent goes nowhere, and nothing arrives. Where a card may be
-/// plugged in later, it keeps the driver until then; the card takes it over.
+/// A network card without a cable: its link is down, sent frames are dropped, and none arrives. In a slot without a
+/// card it keeps the driver until one is plugged in.
 package final class NullNetDevice: VirtioDevice {
     /// What a driver finds: what every tap can do. Filters are not among it, since the card that comes would not know
     /// what this one was told.
@@ -15,16 +15,17 @@ package final class NullNetDevice: VirtioDevice {
 
     /// - Parameters:
     ///   - mac: six bytes.
-    ///   - shape: at least what the driver has set up, if it has met another card here.
-    package init(id: String, mac: [UInt8], shape: QueueShape = QueueShape(count: 3, size: 256)) {
+    ///   - minimumQueues: what the driver has set up with the card before.
+    package init(id: String, mac: [UInt8], minimumQueues: QueueLimits = .none) {
         var config = ConfigSpace(size: NetworkConfig.size)
         config.set(bytes: mac, at: NetworkConfig.mac)
         config.set(UInt16(1), at: NetworkConfig.queuePairs)
-        // So that a driver of another card's is known by what it uses.
-        let several: Features = shape.count > 3 ? [.netMultiqueue, .netControlQueue] : []
+        // A driver of several pairs goes on with all of them.
+        let several: Features = minimumQueues.count > 3 ? [.netMultiqueue, .netControlQueue] : []
         super.init(
             id: id, type: .network, features: Self.features.union(several),
-            queueSizes: [UInt16](repeating: max(shape.size, 64), count: max(shape.count, 3)), config: config)
+            queueSizes: [UInt16](repeating: max(minimumQueues.size, 256), count: max(minimumQueues.count, 3)),
+            config: config)
     }
 
     override package func activate(_ context: DeviceContext) {

@@ -146,6 +146,8 @@ final class RemoteTxQueue: RingClient {
 
     private func finish(at position: UInt16?) {
         isStopping = false
+        // The card may be saved next, so the interrupts go out first.
+        reactor.flush()
         line.report(.stopped(position: position))
     }
 }

@@ -5,8 +5,7 @@ import Host
 /// A network card whose frames the kernel's vhost-net moves between the driver and the tap. Its control queue stays
 /// here; filters have no effect on what the kernel moves, which the specification allows.
 package final class VhostNetDevice: NetDevice {
-    private let data: [VhostQueues]
-    private var reactor: Reactor?
+    private let servers: [KernelQueueServer]
     private var attachedPairs = 1
 
     /// What the kernel has to know of, since it is about the queues that it serves.
@@ -19,36 +18,23 @@ package final class VhostNetDevice: NetDevice {
     package init(id: String, tap: Tap, vhosts: [KernelVhost], options: Options) {
         var features = Self.features(tap)
         for vhost in vhosts { features.subtract(Self.ringFeatures.subtracting(Features(rawValue: vhost.features))) }
-        data = vhosts.enumerated().map { VhostQueues($1, queues: 2 * $0..<2 * $0 + 2) }
+        servers = vhosts.map(KernelQueueServer.init)
         super.init(id: id, tap: tap, options: options, features: features)
     }
 
-    package override var interruptsDirectly: Bool { true }
-
-    package override var isIdle: Bool { data.allSatisfy(\.isAtRest) }
-
-    /// Nobody here sees the frames.
+    /// The kernel does not tell of the frames that it moves.
     package override var tally: [DeviceCounter] { [] }
 
-    package override func servesQueue(_ index: Int) -> Bool {
-        context.map { index == controlQueue($0.features) } ?? false
-    }
-
     override func startData(_ context: DeviceContext) {
-        reactor = context.reactor
-        let pairs = context.features.contains(.netMultiqueue) ? data.count : 1
-        for queues in data.prefix(pairs) { queues.start(context) }
+        let pairs = context.features.contains(.netMultiqueue) ? servers.count : 1
+        for (pair, server) in servers.prefix(pairs).enumerated() {
+            context.offload(2 * pair..<2 * pair + 2, to: server)
+        }
         openPairs()
     }
 
-    override func stopData() {
-        for queues in data { queues.forget() }
-    }
-
     override func openPairs() {
-        for queues in data {
-            if isLinkUp { queues.resume() } else { queues.stop() }
-        }
+        for server in servers { server.setOpen(isLinkUp) }
     }
 
     override func setQueuePairs(_ count: Int) throws(Errno) {
@@ -63,22 +49,8 @@ package final class VhostNetDevice: NetDevice {
         }
     }
 
-    package override func pause() {
-        for queues in data { queues.stop() }
-    }
-
-    package override func resume() { openPairs() }
-
-    package override func queueStopped(_ index: Int) {
-        for queues in data { queues.halt() }
-    }
-
-    package override func cancelRequests() {
-        for queues in data { queues.stop() }
-    }
-
     package override func retired() {
         super.retired()
-        if let reactor { for queues in data { queues.retire(reactor) } }
+        for server in servers { server.close() }
     }
 }

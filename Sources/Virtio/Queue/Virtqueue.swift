@@ -4,9 +4,9 @@ import Synchronization
 
 /// A split virtqueue as the device sees it (virtio 1.2 section 2.7).
 ///
-/// It trusts nothing that the driver wrote: where it lies was checked and translated once, indexes, chains and
-/// buffers are checked as they come, and each is read from guest memory a single time. Whatever is wrong stops the
-/// queue for good, with `failure` saying why; the device only sees an empty queue.
+/// It trusts nothing that the driver wrote: its addresses were checked and translated once, indexes, chains and buffers
+/// are checked as they come, and each is read from guest memory a single time. A mistake of the driver stops the queue
+/// until a reset, with `failure` as the reason; the device only sees an empty queue.
 ///
 /// Requests leave by `next()` and return by `complete(_:written:)`, in any order. Neither allocates.
 public final class Virtqueue {
@@ -34,6 +34,10 @@ public final class Virtqueue {
     private let chain: DescriptorChain
     private let inFlightTable: InFlightTable
     private var inFlightCount = 0
+    /// How many chains were handed out, for their order.
+    private var takenCount: UInt32 = 0
+    /// The heads to hand out before any of the available ring, the last one first.
+    private var heldBack: [UInt16] = []
 
     /// The next entry of the available ring to take.
     private var nextAvailable: UInt16 = 0
@@ -45,8 +49,7 @@ public final class Virtqueue {
     private var publishedUsed: UInt16 = 0
     private var turnBudget = Virtqueue.chainsPerTurn
     private var isOutOfBudget = false
-    private var isStopped = false
-    private var isHeld = false
+    private var mode: QueueMode = []
     private var lastFailure: QueueError?
 
     /// How many chains one queue may hand out in one turn of the reactor, so that others get their turn too.
@@ -101,20 +104,63 @@ public final class Virtqueue {
     /// Where the device is in the available ring: the number of requests that it has taken, modulo 2^16.
     package var position: UInt16 { nextAvailable }
 
-    /// Goes on where somebody else has left off, who took that many requests, modulo 2^16, and gave all of them back.
+    /// Why the queue has stopped, if the driver broke the rules.
+    package var failure: QueueError? { lastFailure }
+
+    /// Whether requests may be taken: not while the device is paused, nor after it has stopped.
+    package var takesRequests: Bool { mode.isDisjoint(with: [.stopped, .paused]) }
+
+    // MARK: From one device or server to the next
+
+    /// Where the queue is; at rest, when all that was given back has been published.
+    package var state: State {
+        State(
+            nextAvailable: nextAvailable, nextUsed: nextUsed,
+            heldHeads: inFlightTable.taken(of: takenCount) + heldBack.reversed(), isStopped: mode.contains(.stopped))
+    }
+
+    /// Goes on where another queue was; for a new queue. Chains are checked again when they are handed out.
+    ///
+    /// - Throws: for a state that this queue cannot have.
+    package func restore(_ state: State) throws(StateError) {
+        try state.check(size: size)
+        goOn(at: state.nextAvailable)
+        nextUsed = state.nextUsed
+        publishedUsed = state.nextUsed
+        heldBack = state.heldHeads.reversed()
+        for head in heldBack { inFlightTable.holdBack(head) }
+        if !heldBack.isEmpty { mode.insert(.holdsBack) }
+        if state.isStopped { mode.insert(.stopped) }
+    }
+
+    /// Goes on where a server outside this queue has left off, which took that many requests, modulo 2^16, and gave all
+    /// of them back.
     package func goOn(at position: UInt16) {
-        guard inFlightCount == 0 else { return }
+        guard inFlightCount == 0, heldBack.isEmpty else { return }
         nextAvailable = position
         seenAvailable = position
         nextUsed = position
         publishedUsed = position
     }
 
-    /// Why the queue has stopped, if the driver broke the rules.
-    package var failure: QueueError? { lastFailure }
-
-    /// Whether requests may be taken: not while the device is paused, nor after it has stopped.
-    package var takesRequests: Bool { !isStopped && !isHeld }
+    /// Leaves the queue to a server outside it, which only knows the available ring: chains that are held back return
+    /// there, as long as the ring still names them.
+    ///
+    /// - Returns: where the server goes on; nil if it would miss chains.
+    func leave() -> UInt16? {
+        guard inFlightCount == 0 else { return nil }
+        for (distance, head) in heldBack.enumerated() {
+            let entry = nextAvailable &- 1 &- UInt16(truncatingIfNeeded: distance)
+            guard available.load(at: 4 &+ 2 &* Int(entry & mask)) == head else { return nil }
+        }
+        for head in heldBack {
+            inFlightTable.forget(head)
+            nextAvailable &-= 1
+        }
+        heldBack = []
+        mode.remove(.holdsBack)
+        return nextAvailable
+    }
 
     // MARK: From the driver
 
@@ -123,7 +169,7 @@ public final class Virtqueue {
     /// On nil the driver notifies the device again, or the device's `process` is called once more in the next turn:
     /// a device may simply take requests until there is none, at any time and as often as it likes.
     package func next() -> DescriptorChain? {
-        guard !isStopped, !isHeld else { return nil }
+        guard mode.isEmpty else { return mode == .holdsBack ? nextHeldBack() : nil }
         guard turnBudget > 0 else {
             isOutOfBudget = true
             return nil
@@ -132,15 +178,44 @@ public final class Virtqueue {
             guard try hasAvailable() else { return nil }
             try walk(head: takeHead())
         } catch {
-            lastFailure = error
-            isStopped = true
+            fail(error)
             return nil
         }
         nextAvailable &+= 1
-        turnBudget &-= 1
-        inFlightTable.insert(chain.head, writable: UInt32(truncatingIfNeeded: chain.writable.byteCount))
-        inFlightCount &+= 1
+        noteTaken()
         return chain
+    }
+
+    /// Takes the first chain that is held back.
+    private func nextHeldBack() -> DescriptorChain? {
+        guard turnBudget > 0, let head = heldBack.last else {
+            isOutOfBudget = true
+            return nil
+        }
+        do throws(QueueError) {
+            try walk(head: head)
+        } catch {
+            fail(error)
+            return nil
+        }
+        heldBack.removeLast()
+        if heldBack.isEmpty { mode.remove(.holdsBack) }
+        noteTaken()
+        return chain
+    }
+
+    private func fail(_ error: QueueError) {
+        lastFailure = error
+        mode.insert(.stopped)
+    }
+
+    @inline(__always)
+    private func noteTaken() {
+        turnBudget &-= 1
+        inFlightTable.insert(
+            chain.head, writable: UInt32(truncatingIfNeeded: chain.writable.byteCount), order: takenCount)
+        takenCount &+= 1
+        inFlightCount &+= 1
     }
 
     /// Whether a request waits; looks once more after asking the driver for notifications, so that none is missed.
@@ -266,11 +341,20 @@ public final class Virtqueue {
         return nextUsed &- usedEvent.load() &- 1 < nextUsed &- old
     }
 
-    /// Leaves a chain to whoever takes requests next, as if it had not been taken: the last one that was, untouched.
+    /// Has an untouched chain handed out again, before all others.
     package func putBack(_ head: UInt16) {
+        let isLast = inFlightTable.isLast(head, of: takenCount)
         guard inFlightTable.remove(head) != nil else { return }
         inFlightCount &-= 1
-        nextAvailable &-= 1
+        if isLast {
+            // As if it had not been taken from the available ring.
+            nextAvailable &-= 1
+            takenCount &-= 1
+        } else {
+            inFlightTable.holdBack(head)
+            heldBack.append(head)
+            mode.insert(.holdsBack)
+        }
     }
 
     // MARK: Notifications and turns
@@ -298,11 +382,11 @@ public final class Virtqueue {
 
     /// Hands out no more requests, for good; those in flight can still be given back.
     func stop() {
-        isStopped = true
+        mode.insert(.stopped)
     }
 
     /// Hands out no requests while the device is paused.
-    func hold(_ isHeld: Bool) {
-        self.isHeld = isHeld
+    func setPaused(_ isPaused: Bool) {
+        if isPaused { mode.insert(.paused) } else { mode.remove(.paused) }
     }
 }

@@ -5,8 +5,7 @@ import EventLoop
 ///
 /// The host's programs reach the guest by its address with `AF_VSOCK` sockets. The event queue stays here.
 package final class VhostVsockDevice: VirtioDevice {
-    private let data: VhostQueues
-    private var reactor: Reactor?
+    private let server: KernelQueueServer
 
     /// `VIRTIO_VSOCK_F_SEQPACKET`
     private static let sequencedPackets = Features(bit: 1)
@@ -16,7 +15,7 @@ package final class VhostVsockDevice: VirtioDevice {
 
     /// - Parameter cid: the guest's address, which the kernel has accepted.
     package init(id: String, cid: UInt32, _ vhost: KernelVhost) {
-        data = VhostQueues(vhost, queues: Self.servedQueues)
+        server = KernelQueueServer(vhost)
         var config = ConfigSpace(size: 8)
         config.set(UInt64(cid), at: 0)
         super.init(
@@ -26,29 +25,7 @@ package final class VhostVsockDevice: VirtioDevice {
             queueSizes: [Self.queueSize, Self.queueSize, Self.queueSize], config: config)
     }
 
-    package override var interruptsDirectly: Bool { true }
+    package override func activate(_ context: DeviceContext) { context.offload(Self.servedQueues, to: server) }
 
-    package override var isIdle: Bool { data.isAtRest }
-
-    package override func servesQueue(_ index: Int) -> Bool { !Self.servedQueues.contains(index) }
-
-    package override func activate(_ context: DeviceContext) {
-        reactor = context.reactor
-        data.start(context)
-        data.resume()
-    }
-
-    package override func pause() { data.stop() }
-
-    package override func resume() { data.resume() }
-
-    package override func queueStopped(_ index: Int) { data.halt() }
-
-    package override func cancelRequests() { data.stop() }
-
-    package override func reset() { data.forget() }
-
-    package override func retired() {
-        if let reactor { data.retire(reactor) }
-    }
+    package override func retired() { server.close() }
 }

@@ -74,11 +74,11 @@ final class DeviceStage {
 
     /// Resets the device and waits until it is at rest; from then on memory is the driver's alone.
     func end() throws {
-        driver.transport.resume()
+        driver.virtio.resume()
         isPaused = false
         driver.write(.status, 0)
         try driver.wait(seconds: 5) { driver.status == [] }
-        try expect(device.isIdle, "a reset has ended with requests under way")
+        try expect(driver.virtio.isAtRest, "a reset has ended with requests under way")
         try checkMemory()
         let room = memory.host.slice(at: Self.roomStart, count: Self.roomSize)
         room?.fill(0x11)
@@ -151,7 +151,7 @@ final class DeviceStage {
 
     private func pauseOrResume() throws {
         isPaused.toggle()
-        if isPaused { driver.transport.pause {} } else { driver.transport.resume() }
+        if isPaused { driver.virtio.pause {} } else { driver.virtio.resume() }
     }
 
     private func restart(_ input: inout FuzzInput) throws {

@@ -43,8 +43,8 @@ final class VhostUserFuzz: FuzzSubject {
         while !input.isEmpty, steps < 100 {
             steps += 1
             switch input.below(16) {
-            case 0: driver.transport.pause {}
-            case 1: driver.transport.resume()
+            case 0: driver.virtio.pause {}
+            case 1: driver.virtio.resume()
             case 2:
                 driver.write(.status, 0)
                 driver.nextFree = 0x1000
@@ -79,7 +79,7 @@ final class VhostUserFuzz: FuzzSubject {
     /// Removes the device, which must not take long whatever the back end has said or still owes.
     private func retire(_ driver: VirtioDriver) throws {
         var isDone = false
-        driver.transport.retire { isDone = true }
+        driver.virtio.detachDevice { isDone = true }
         for turn in 0..<200 where !isDone {
             received += door.receive()
             while let message = takeMessage() {

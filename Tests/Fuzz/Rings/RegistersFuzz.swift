@@ -30,7 +30,7 @@ final class RegistersFuzz: FuzzSubject {
             try step(&input)
             try device.takeViolation()
         }
-        driver.transport.resume()
+        driver.virtio.resume()
         isPaused = false
         try beginAnew()
         device.holdsRequests = false
@@ -96,13 +96,13 @@ final class RegistersFuzz: FuzzSubject {
     private func pauseOrResume(_ input: inout FuzzInput) throws {
         isPaused.toggle()
         if isPaused {
-            driver.transport.pause {}
+            driver.virtio.pause {}
         } else {
-            driver.transport.resume()
+            driver.virtio.resume()
         }
         // Another device takes over, as at a hot plug.
         guard isPaused, device.isIdle, input.oneIn(4) else { return }
-        driver.transport.resume()
+        driver.virtio.resume()
         isPaused = false
         let next = ProbeDevice(queueSizes: Self.queueSizes)
         try driver.exchangeDevice(next)

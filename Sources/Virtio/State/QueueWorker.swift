@@ -5,94 +5,71 @@ import Memory
 /// Runs a device's queues: listens for doorbells, lets the device take its requests, shows the driver what was used
 /// and raises one interrupt for all of it, once a turn.
 ///
-/// It also knows how to bring a device to rest: no new requests, then wait for those in flight, then go on.
+/// It also brings a device to rest: no new requests, then wait for those in flight, then go on. A worker has one device
+/// on one reactor; another device gets another worker.
 final class QueueWorker: RingClient {
     let device: VirtioDevice
     let memory: GuestMemory
     let reactor: Reactor
-    private weak var transport: (any VirtioTransport)?
-    private var doorbells: [Doorbell]
+    let interrupt: VirtioInterrupt
+    let doorbells: Doorbells
+    /// Nil once the device has left.
+    private weak var state: VirtioState?
     private var queues: [Virtqueue?] = []
+    private var offloaded = OffloadedQueues()
     /// Queues to process in this turn, one bit each.
     private var pending: UInt64 = 0
     /// The doorbells that are listened to, one bit each.
     private var listening: UInt64 = 0
     private var isActive = false
-    private var isPaused = false
+    private var isPaused: Bool
     private var isBroken = false
     private var isStopping = false
-    private var whenIdle: [() -> Void] = []
+    private var isLeaving = false
+    private var whenAtRest: [() -> Void] = []
     private var logLimit = LogLimit()
 
-    /// The most queues one device can have.
-    static let maximumQueues = 64
-
-    /// Where the driver's notifications of one queue arrive.
-    final class Doorbell {
-        let event: EventFD
-        let count = IOBuffer(capacity: 8)
-
-        fileprivate init() throws(Errno) {
-            event = try EventFD()
-        }
-    }
-
-    /// - Throws: `EINVAL` for a device with more queues than a worker can serve, or why an eventfd cannot be made.
-    init(_ device: VirtioDevice, memory: GuestMemory, reactor: Reactor) throws(Errno) {
-        guard device.queueSizes.count <= Self.maximumQueues else { throw .invalidArgument }
+    init(
+        _ device: VirtioDevice, of state: VirtioState, memory: GuestMemory, reactor: Reactor,
+        interrupt: VirtioInterrupt, doorbells: Doorbells, isPaused: Bool
+    ) {
         self.device = device
+        self.state = state
         self.memory = memory
         self.reactor = reactor
-        var doorbells: [Doorbell] = []
-        for _ in device.queueSizes { doorbells.append(try Doorbell()) }
+        self.interrupt = interrupt
         self.doorbells = doorbells
+        self.isPaused = isPaused
         super.init()
-    }
-
-    /// Connects the worker with the transport that made it.
-    func attach(_ transport: any VirtioTransport) {
-        self.transport = transport
         device.worker = self
     }
 
     // MARK: Doorbells
 
-    /// The eventfd of a queue's doorbell.
-    func doorbell(_ index: Int) -> Int32? {
-        doorbells.indices.contains(index) ? doorbells[index].event.rawValue : nil
-    }
-
-    /// The eventfd of a queue's interrupt.
-    func interrupt(_ index: Int) -> Int32? { transport?.interrupt(ofQueue: index) }
-
-    /// Rings a queue's doorbell on behalf of a driver whose notification was not turned into an eventfd.
+    /// Rings a queue's doorbell for a driver whose notification was not turned into an eventfd.
     func ring(_ index: Int) {
-        if let descriptor = doorbell(index) { reactor.signal(descriptor) }
+        if let descriptor = doorbells.descriptor(index) { reactor.signal(descriptor) }
     }
 
     private func listen(_ index: Int) {
-        guard listening & 1 << UInt64(index) == 0 else { return }
-        listening |= 1 << UInt64(index)
-        let doorbell = doorbells[index]
-        let file = IOFile(descriptor: doorbell.event.rawValue)
-        reactor.submit(
-            .read(file, doorbell.count.all, at: Operation.currentPosition), for: self, tag: UInt32(index))
+        guard listening & 1 << UInt64(index) == 0, !offloaded.contains(index) else { return }
+        if doorbells.listen(index, on: reactor, for: self) { listening |= 1 << UInt64(index) }
     }
 
     override func operationCompleted(tag: UInt32, result: Int32) {
+        guard !isRetiring else { return }
         let index = Int(tag)
-        guard doorbells.indices.contains(index), !isRetiring else { return }
         listening &= ~(1 << UInt64(index))
         if result < 0, let error = Errno(ofWait: result) {
             return fail("cannot read the doorbell of queue \(index): \(error)")
         }
-        if device.servesQueue(index) { listen(index) }
+        listen(index)
         kick(index)
     }
 
     /// Lets the device process a queue at the end of this turn.
     func kick(_ index: Int) {
-        guard index >= 0, index < Self.maximumQueues else { return }
+        guard index >= 0, index < Doorbells.maximumCount else { return }
         pending |= 1 << UInt64(index)
         scheduleTurn()
     }
@@ -104,9 +81,9 @@ final class QueueWorker: RingClient {
     // MARK: Turns
 
     override func endOfTurn() {
-        if isActive, !isPaused, !isBroken, !isStopping { processPending() }
+        if isActive, !isPaused, !isBroken, !isStopping, !isLeaving { processPending() }
         finishTurn()
-        if !whenIdle.isEmpty, device.isIdle { becameIdle() }
+        if !whenAtRest.isEmpty, isQuiet { cameToRest() }
     }
 
     private func processPending() {
@@ -115,7 +92,9 @@ final class QueueWorker: RingClient {
         while left != 0 {
             let index = left.trailingZeroBitCount
             left &= left &- 1
-            guard queues.indices.contains(index), let queue = queues[index], device.servesQueue(index) else { continue }
+            guard queues.indices.contains(index), let queue = queues[index], !offloaded.contains(index) else {
+                continue
+            }
             queue.suppressNotifications()
             device.process(queue)
         }
@@ -130,18 +109,11 @@ final class QueueWorker: RingClient {
             if queue.renewBudget() { kick(queue.index) }
             if let failure = queue.failure, !isBroken { fail("queue \(queue.index): \(failure)") }
         }
-        if wanted != 0 { transport?.usedBuffers(inQueues: wanted) }
+        if wanted != 0 { interrupt.raiseUsedBuffers(inQueues: wanted) }
     }
 
-    /// Tells the driver of used buffers that somebody else has put into a queue.
-    func raiseUsed(queue: Int) {
-        guard isActive, queue >= 0, queue < Self.maximumQueues else { return }
-        transport?.usedBuffers(inQueues: 1 << UInt64(queue))
-    }
-
-    func configChanged() {
-        transport?.configurationChanged()
-    }
+    /// The device's configuration has changed.
+    func configChanged() { state?.configurationChanged() }
 
     // MARK: Life
 
@@ -154,17 +126,34 @@ final class QueueWorker: RingClient {
     /// Whether a reset or a removal still waits for requests in flight.
     var isComingToRest: Bool { isStopping }
 
+    /// Whether requests, or servers, still touch guest memory.
+    private var isQuiet: Bool { device.isIdle && offloaded.isAtRest }
+
+    /// Whether nothing is in flight, and no reset under way.
+    var isAtRest: Bool { isQuiet && !isStopping }
+
+    /// What keeps the device from being at rest, for errors.
+    var workInFlight: String {
+        let requests = queues.indices.reduce(0) { offloaded.contains($1) ? $0 : $0 + inFlight($1) }
+        return offloaded.isAtRest ? "\(requests) requests" : "requests that a server outside apus has taken"
+    }
+
     /// Gives the device its queues.
     func activate(_ queues: [Virtqueue?], features: Features) {
-        guard !isActive, !isStopping else { return }
+        guard !isActive, !isStopping, !isLeaving else { return }
         self.queues = queues
         isActive = true
-        holdQueues(isPaused)
+        setQueuesPaused(isPaused)
         device.activate(DeviceContext(queues: queues, features: features, worker: self))
-        for index in doorbells.indices where device.servesQueue(index) { listen(index) }
-        if isPaused { device.pause() }
-        // Requests may have been made before anybody listened.
+        for index in device.queueSizes.indices { listen(index) }
+        if isPaused { device.pause() } else { offloaded.resume() }
+        // Requests may have been made before the worker listened.
         for queue in queues { if let queue { kick(queue.index) } }
+    }
+
+    /// Leaves queues to a server, while the device is being activated.
+    func offload(_ queues: Range<Int>, to server: any QueueServer) {
+        offloaded.add(queues, to: server)
     }
 
     /// Stops the device until the driver resets it.
@@ -173,7 +162,7 @@ final class QueueWorker: RingClient {
         guard !isBroken else { return }
         isBroken = true
         stopQueues()
-        transport?.deviceNeedsReset()
+        state?.deviceNeedsReset()
     }
 
     /// Says in the log what the driver did wrong, unless it does so all the time.
@@ -185,7 +174,7 @@ final class QueueWorker: RingClient {
     func disable(_ index: Int) {
         guard queues.indices.contains(index) else { return }
         queues[index]?.stop()
-        device.queueStopped(index)
+        offloaded.halt()
     }
 
     /// How many requests of one queue are in flight.
@@ -197,41 +186,44 @@ final class QueueWorker: RingClient {
         for index in queues.indices { disable(index) }
     }
 
-    /// Leaves the queues, which are at rest, to another device as they are, and its doorbells.
-    func giveUpQueues() -> [Doorbell] {
-        queues = []
-        pending = 0
-        return doorbells
-    }
-
-    /// Listens to another device's doorbells instead of its own, once it is activated.
-    func adopt(_ others: [Doorbell]) {
-        guard listening == 0, others.count <= doorbells.count else { return }
-        doorbells.replaceSubrange(..<others.count, with: others)
-    }
-
     /// Brings the device to rest and forgets the driver; calls `done`, at once if nothing is in flight.
     func reset(_ done: @escaping () -> Void) {
         isStopping = true
         stopQueues()
         // One that failed before it was activated has nothing under way, and is not told of the end of this either.
-        if isActive { device.cancelRequests() }
+        cancelRequests()
         afterRest { [self] in
-            if isActive { device.reset() }
-            queues = []
-            pending = 0
-            isActive = false
+            forgetDriver()
             isBroken = false
             isStopping = false
             done()
         }
     }
 
+    private func cancelRequests() {
+        guard isActive else { return }
+        device.cancelRequests()
+        offloaded.stop()
+    }
+
+    private func forgetDriver() {
+        if isActive { device.reset() }
+        // The driver of a device that leaves sees what this gave back; after a reset it must not.
+        if isLeaving { finishTurn() }
+        offloaded.forget()
+        queues = []
+        pending = 0
+        isActive = false
+    }
+
     /// Takes no new requests, and calls `done` when none is in flight.
     func pause(_ done: @escaping () -> Void) {
         isPaused = true
-        holdQueues(true)
-        if isActive { device.pause() }
+        setQueuesPaused(true)
+        if isActive {
+            device.pause()
+            offloaded.stop()
+        }
         afterRest(done)
     }
 
@@ -239,18 +231,27 @@ final class QueueWorker: RingClient {
     func resume() {
         guard isPaused else { return }
         isPaused = false
-        holdQueues(false)
-        if isActive, !isBroken, !isStopping { device.resume() }
+        setQueuesPaused(false)
+        if isActive, !isBroken, !isStopping {
+            device.resume()
+            offloaded.resume()
+        }
         for queue in queues { if let queue { kick(queue.index) } }
     }
 
-    private func holdQueues(_ isHeld: Bool) {
-        for queue in queues { queue?.hold(isHeld) }
+    private func setQueuesPaused(_ isPaused: Bool) {
+        for queue in queues { queue?.setPaused(isPaused) }
     }
 
-    /// Ends device and worker for good; calls `done` when nothing is in flight and nobody listens any more.
-    func retire(_ done: @escaping () -> Void) {
-        reset { [self] in
+    /// Ends device and worker for good, and leaves the queues as they are; calls `done` when nothing is in flight and
+    /// no doorbell is listened to.
+    func leave(_ done: @escaping () -> Void) {
+        isLeaving = true
+        setQueuesPaused(true)
+        cancelRequests()
+        afterRest { [self] in
+            forgetDriver()
+            state = nil
             device.worker = nil
             // Either may have the last operation in flight.
             var left = 2
@@ -264,14 +265,16 @@ final class QueueWorker: RingClient {
     }
 
     private func afterRest(_ done: @escaping () -> Void) {
-        whenIdle.append(done)
-        if device.isIdle { becameIdle() }
+        whenAtRest.append(done)
+        if isQuiet { cameToRest() }
     }
 
-    private func becameIdle() {
+    private func cameToRest() {
         finishTurn()
-        let waiting = whenIdle
-        whenIdle = []
+        // Whoever waits may look at the driver's side next, so the interrupts go out first.
+        reactor.flush()
+        let waiting = whenAtRest
+        whenAtRest = []
         for done in waiting { done() }
     }
 }

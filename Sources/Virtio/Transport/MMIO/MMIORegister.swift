@@ -34,15 +34,3 @@ package enum MMIORegister: UInt64, CaseIterable, Sendable {
     /// How many bytes of addresses a device takes.
     package static let windowSize: UInt64 = 0x200
 }
-
-/// Why a virtio-mmio device interrupts: the bits of `InterruptStatus`.
-package struct InterruptCause: OptionSet, Sendable {
-    package let rawValue: UInt32
-
-    package init(rawValue: UInt32) {
-        self.rawValue = rawValue
-    }
-
-    package static let usedBuffer = InterruptCause(rawValue: 1)
-    package static let configurationChange = InterruptCause(rawValue: 2)
-}
