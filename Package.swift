@@ -105,7 +105,7 @@ let package = Package(
             name: "SandboxProbe", dependencies: ["CHost", "Host", "Sandbox"],
             path: "Tests/SandboxProbe", swiftSettings: settings),
 
-        tests("Host", ["Host"]),
+        tests("Host", ["CHost", "Host"]),
         tests("EventLoop", ["Host", "EventLoop", "CompletionFaults"]),
         tests("Memory", ["Host", "Memory"]),
         tests("Hypervisor", ["Host", "EventLoop", "Memory", "Hypervisor"]),

@@ -7,11 +7,13 @@ package enum Socket {
     package static let maximumPathLength = 107
 
     /// Binds and listens on a Unix socket at `path`, with mode 0600; the file must not exist.
+    ///
+    /// - Throws: `EADDRINUSE` if there is a file at `path`.
     package static func listen(unix path: String, backlog: Int32 = 16) throws(Errno) -> FileDescriptor {
         var address = try unixAddress(path)
         let socket = try make(AF_UNIX)
         let descriptor = socket.rawValue
-        // The mode is right from the start, not after a moment in which anyone could connect.
+        // The file that `bind` makes has the socket's mode. A change by path would follow a link put there since.
         _ = try checked { fchmod(descriptor, 0o600) }
         _ = try checked {
             unsafe withUnsafePointer(to: &address) {
@@ -21,7 +23,6 @@ package enum Socket {
             }
         }
         do throws(Errno) {
-            _ = try checked { unsafe chmod(path, 0o600) }
             _ = try checked { Glibc.listen(descriptor, backlog) }
         } catch {
             unsafe unlink(path)

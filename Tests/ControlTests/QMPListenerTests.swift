@@ -59,11 +59,26 @@ import Testing
         _ = consume listener
     }
 
+    @Test func refusesAPathOnWhichAnotherProcessListens() throws {
+        let first = try QMPListener.bind(.unix(path: path))
+        let before = try FileStatus(at: path, followLinks: false)
+        let error = #expect(throws: QMPListenerError.self) { _ = try QMPListener.bind(.unix(path: path)) }
+        #expect(
+            error?.description
+                == "cannot listen at unix:\(path): another process listens there; stop it or pass another address")
+        #expect(try FileStatus(at: path, followLinks: false).inode == before.inode)
+        _ = try TestClient(path: path)
+        _ = consume first
+    }
+
     @Test func leavesOtherFilesAlone() throws {
         _ = try create()
         defer { try? removeFile(path) }
         let error = #expect(throws: QMPListenerError.self) { _ = try QMPListener.bind(.unix(path: path)) }
-        #expect(error?.description == "cannot listen at unix:\(path): a file that is no socket is there")
+        #expect(
+            error?.description
+                == "cannot listen at unix:\(path): a file that is not a socket is there; "
+                + "remove it or pass another path")
         #expect(kind() == .regular)
     }
 
@@ -89,7 +104,7 @@ import Testing
     @Test func listensOnTCP() throws {
         let host = try #require(IPv4Address("127.0.0.1"))
         let listener = try QMPListener.bind(.tcp(host: host, port: 0))
-        let port = try Socket.boundPort(listener.socket)
+        let port = try Socket.boundPort(listener.socket.descriptor)
         let reactor = try Reactor(name: "test")
         let server = QMPServer(reactor: reactor, machine: FakeMachine(), version: testVersion)
         server.listen(on: listener)
@@ -101,6 +116,9 @@ import Testing
         }
         #expect(client.lines.first?.hasPrefix(#"{"QMP":"#) == true)
         let other = #expect(throws: QMPListenerError.self) { _ = try QMPListener.bind(.tcp(host: host, port: port)) }
-        #expect(other?.description == "cannot listen at tcp:127.0.0.1:\(port): Address already in use")
+        #expect(
+            other?.description
+                == "cannot listen at tcp:127.0.0.1:\(port): another process listens there; "
+                + "stop it or pass another address")
     }
 }

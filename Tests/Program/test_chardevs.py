@@ -253,6 +253,20 @@ def test_reader_that_does_not_read(work):
         tiny.check_end()
 
 
+def test_path_of_a_killed_machine(work):
+    """The kernel may close its sockets some milliseconds after its end; the next machine waits for that."""
+    serial = f"socket,path={work}/con,server,nowait"
+    for _ in range(20):
+        with Tiny(work, ECHO, serial=serial) as tiny:
+            assert tiny.qmp.execute("query-status")["running"], tiny.errors
+            connect(tiny, f"{work}/con").close()
+            tiny.process.kill()
+            tiny.process.wait()
+    with Tiny(work, ECHO, serial=serial) as tiny:
+        tiny.qmp.execute("quit")
+        assert tiny.wait() == 0, tiny.errors
+
+
 def test_a_thousand_clients(work):
     with Tiny(work, ECHO, serial=f"socket,path={work}/con,server,nowait") as tiny:
         for _ in range(10):

@@ -124,8 +124,8 @@ def test_files_that_cannot_be_used(work):
             *options, "-serial", "file,path=/nope/out",
         ),
         (
-            f"-serial: cannot listen at '{work}/file': a file that is no socket is there; remove it "
-            "or give another path",
+            f"-serial: cannot listen at '{work}/file': a file that is not a socket is there; remove it "
+            "or pass another path",
             *options, "-serial", f"socket,path={work}/file,server,nowait",
         ),
         (
@@ -204,7 +204,7 @@ def test_addresses_that_cannot_be_had(work):
     refused(work, f"-qmp: cannot listen at unix:/nope/q: {no_entry}", *options, "-qmp", "unix:/nope/q,server,nowait")
     refused(
         work,
-        f"-qmp: cannot listen at unix:{work}/file: a file that is no socket is there",
+        f"-qmp: cannot listen at unix:{work}/file: a file that is not a socket is there; remove it or pass another path",
         *options, "-qmp", f"unix:{work}/file,server,nowait",
     )
     assert (work / "file").read_bytes() == b"precious"
@@ -212,7 +212,7 @@ def test_addresses_that_cannot_be_had(work):
         port = other.getsockname()[1]
         refused(
             work,
-            f"-qmp: cannot listen at tcp:127.0.0.1:{port}: Address already in use",
+            f"-qmp: cannot listen at tcp:127.0.0.1:{port}: another process listens there; stop it or pass another address",
             *options, "-qmp", f"tcp:127.0.0.1:{port},server,nowait",
         )
 

@@ -47,6 +47,24 @@ def test_socket_is_for_this_user_only(work):
         assert os.stat(tiny.qmp_path).st_mode & 0o777 == 0o600
 
 
+def test_path_of_a_running_machine(work):
+    """A second process is refused the path, and the first one's socket stays as it was."""
+    with Tiny(work, IDLE) as tiny:
+        tiny.qmp.execute("query-status")
+        inode = os.stat(tiny.qmp_path).st_ino
+        command = [APUS, *Tiny.files(work, IDLE), "-qmp", f"unix:{tiny.qmp_path},server,nowait"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert second.returncode == 1, second
+        assert second.stderr == (
+            f"apus: -qmp: cannot listen at unix:{tiny.qmp_path}: another process listens there; "
+            "stop it or pass another address\n"
+        ), second.stderr
+        assert os.stat(tiny.qmp_path).st_ino == inode
+        assert QMP(tiny.qmp_path).execute("query-status")["running"]
+        tiny.qmp.execute("quit")
+        tiny.check_end()
+
+
 def test_tcp(work):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -44,7 +44,7 @@ extension Chardev {
     package static func server(
         id: String, unix path: String, replaying: Bool = true, on reactor: Reactor
     ) throws(ChardevError) -> Chardev {
-        let socket = try ListeningSocket.unix(path, id: id)
+        let socket = try listen(id, path) { () throws(ListeningError) in try ListeningSocket.unix(path) }
         let name = "unix:\(path),server=on"
         let chardev = try Chardev(reactor, id: id, filename: name, .server(replaying: replaying))
         chardev.listen(socket)
@@ -57,11 +57,23 @@ extension Chardev {
     package static func server(
         id: String, ipv4 host: String, port: UInt16, replaying: Bool = true, on reactor: Reactor
     ) throws(ChardevError) -> Chardev {
-        let socket = try ListeningSocket.tcp(host, port, id: id)
+        let socket = try listen(id, "\(host):\(port)") { () throws(ListeningError) in
+            try ListeningSocket.tcp(host, port)
+        }
         let name = "tcp:\(host):\(port),server=on"
         let chardev = try Chardev(reactor, id: id, filename: name, .server(replaying: replaying))
         chardev.listen(socket)
         return chardev
+    }
+
+    private static func listen(
+        _ id: String, _ address: String, _ body: () throws(ListeningError) -> ListeningSocket
+    ) throws(ChardevError) -> ListeningSocket {
+        do throws(ListeningError) {
+            return try body()
+        } catch {
+            throw ChardevError(id: id, problem: "cannot listen at '\(address)': \(error)")
+        }
     }
 
     /// A connection to a Unix socket.

@@ -17,11 +17,10 @@ package final class Chardev {
     private weak var frontend: (any ChardevFrontend)?
     private var reader: CharacterReader?
     private var writer: CharacterWriter?
-    private var listener: ClientListener?
+    private var acceptor: Acceptor?
     private var lines: LogLines?
     private var terminal: RawTerminal?
     private var pseudoTerminal: PseudoTerminal?
-    private var socketFile: SocketFile?
 
     /// What the ends of the host's end mean.
     enum Kind: Equatable {
@@ -49,7 +48,7 @@ package final class Chardev {
         // `close` also tells the front end, which is nobody's any more.
         if let reader { reactor.retire(reader) }
         if let writer { reactor.retire(writer) }
-        if let listener { reactor.retire(listener) }
+        acceptor?.close()
     }
 
     // MARK: The front end's side
@@ -109,12 +108,11 @@ package final class Chardev {
     package func close() {
         lines?.flush()
         lines = nil
-        if let listener { reactor.retire(listener) }
-        listener = nil
+        acceptor?.close()
+        acceptor = nil
         endStreams()
         terminal = nil
         pseudoTerminal = nil
-        socketFile = nil
     }
 
     private func endStreams() {
@@ -141,12 +139,9 @@ package final class Chardev {
     }
 
     func listen(_ socket: consuming ListeningSocket) {
-        socketFile = socket.file
-        let listener = ClientListener(reactor, socket.socket, name: id) { [weak self] client in
-            self?.welcome(client)
-        }
-        self.listener = listener
-        listener.accept()
+        let acceptor = Acceptor(reactor, socket, name: id) { [weak self] client in self?.welcome(client) }
+        self.acceptor = acceptor
+        acceptor.accept()
     }
 
     func read(_ file: consuming FileDescriptor, _ method: CharacterReader.Method) {
@@ -170,7 +165,7 @@ package final class Chardev {
             write(output, .send, from: kind == .server(replaying: true) ? history.start : history.end)
         } catch {
             Log.warn(id, "cannot serve a client: \(error)")
-            listener?.accept()
+            acceptor?.accept()
             return
         }
         Log.debug(id, "a client has connected")
@@ -195,7 +190,7 @@ package final class Chardev {
         switch kind {
         case .stream: Log.debug(id, "its input has ended")
         case .server, .connection:
-            if isGone { loseConnection() } else { listener?.accept() }
+            if isGone { loseConnection() } else { acceptor?.accept() }
         }
     }
 
@@ -222,6 +217,6 @@ package final class Chardev {
     private func loseConnection() {
         endStreams()
         if kind == .connection { Log.warn(id, "the connection has ended") }
-        listener?.accept()
+        acceptor?.accept()
     }
 }

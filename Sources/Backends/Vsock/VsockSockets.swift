@@ -1,55 +1,49 @@
 package import EventLoop
 package import Host
 
-/// The host's side of a vsock device: a Unix socket that the host's programs connect to, and beside it, at the same path
-/// with `_PORT` after it, those that they listen on for the guest's connections.
+/// The host's side of a vsock device: a Unix socket for connections from the host, and the paths of sockets that the
+/// host's programs listen on for connections from the guest: the same path with `_PORT` after it.
 ///
-/// It belongs to one reactor. Who listens for the guest may come and go at any time.
+/// It belongs to one reactor. Programs may start and stop listening at any time.
 package final class VsockSockets {
     package let path: String
     private let id: String
-    private var socket: FileDescriptor?
-    private var file: SocketFile?
-    private var listener: ClientListener?
-    private var reactor: Reactor?
+    private var socket: ListeningSocket?
+    private var acceptor: Acceptor?
 
-    /// Programs that connect sooner than they are accepted wait; this many, and then `connect` waits.
+    /// How many programs may wait to be accepted; with more, their `connect` waits.
     private static let backlog: Int32 = 128
 
-    /// Listens at `path`, with mode 0600. A socket that nobody listens on any more is replaced.
+    /// Listens at `path`, with mode 0600. A socket on which no process listens is replaced.
     ///
-    /// - Parameter id: what messages call the device.
-    /// - Throws: what is in the way: another process that listens there, a file that is no socket, the path's length.
+    /// - Parameter id: the device's name in messages.
     package init(path: String, id: String) throws(ChardevError) {
         self.path = path
         self.id = id
-        let listening = try ListeningSocket.unix(path, id: id, backlog: Self.backlog)
-        file = listening.file
-        let socket = listening.socket
-        self.socket = consume socket
-    }
-
-    /// Accepts one program that connects, now or later, and hands it over; the next one after another call.
-    package func accept(on reactor: Reactor, _ welcome: @escaping (consuming FileDescriptor) -> Void) {
-        if let socket = socket.take() {
-            self.reactor = reactor
-            listener = ClientListener(reactor, socket, name: id, onClient: welcome)
+        do throws(ListeningError) {
+            socket = try ListeningSocket.unix(path, backlog: Self.backlog)
+        } catch {
+            throw ChardevError(id: id, problem: "cannot listen at '\(path)': \(error)")
         }
-        listener?.accept()
     }
 
-    /// Connects to whoever listens for the guest's connections to `port`.
+    /// Accepts one program, now or later, and hands it over.
+    package func accept(on reactor: Reactor, _ welcome: @escaping (consuming FileDescriptor) -> Void) {
+        if let socket = socket.take() { acceptor = Acceptor(reactor, socket, name: id, onClient: welcome) }
+        acceptor?.accept()
+    }
+
+    /// Connects to the program that listens for the guest's connections to `port`.
     ///
-    /// - Throws: `ENOENT` or `ECONNREFUSED` if nobody does, `EAGAIN` if he must accept others first.
+    /// - Throws: `ENOENT` or `ECONNREFUSED` if there is none, `EAGAIN` while its backlog is full.
     package func connect(port: UInt32) throws(Errno) -> FileDescriptor {
         try Socket.connectNow(unix: "\(path)_\(port)")
     }
 
     /// Stops listening, and removes the socket's file.
     package func close() {
-        if let listener { reactor?.retire(listener) }
-        listener = nil
+        acceptor?.close()
+        acceptor = nil
         socket = nil
-        file = nil
     }
 }

@@ -24,7 +24,7 @@ package final class QMPServer {
     private let limits: Limits
     /// Let go of at the end, since the machine owns the server.
     private var machine: (any MachineControl)?
-    private var acceptors: [QMPAcceptor] = []
+    private var acceptors: [Acceptor] = []
     private var connections: [QMPConnection] = []
     private var ending: Ending?
     private var throttles: [QMPEvent.Name: EventThrottle] = [:]
@@ -49,13 +49,14 @@ package final class QMPServer {
     /// Closes the sockets and removes their files at once, without a turn of the reactor: the machine does not start.
     package func abandon() {
         for acceptor in acceptors { acceptor.close() }
+        acceptors = []
     }
 
     /// Serves the clients that connect, or have connected already, to `listener`.
     package func listen(on listener: consuming QMPListener) {
-        let acceptor = QMPAcceptor(listener, reactor: reactor, server: self)
+        let acceptor = Acceptor(reactor, listener.socket, name: "qmp") { [weak self] client in self?.add(client) }
         acceptors.append(acceptor)
-        acceptor.accept()
+        acceptor.acceptAll()
     }
 
     /// How many clients are connected.
@@ -85,7 +86,7 @@ package final class QMPServer {
         let limit = Alarm(reactor, at: Clock.monotonic &+ nanoseconds) { [weak self] in self?.cutOff() }
         ending = Ending(limit: limit, done: done)
         for throttle in throttles.values { reactor.retire(throttle) }
-        for acceptor in acceptors { reactor.retire(acceptor) }
+        abandon()
         for connection in connections { connection.finish() }
         endIfIdle()
     }
@@ -116,13 +117,8 @@ package final class QMPServer {
         endIfIdle()
     }
 
-    func remove(_ acceptor: QMPAcceptor) {
-        acceptors.removeAll { $0 === acceptor }
-        endIfIdle()
-    }
-
     private func endIfIdle() {
-        guard let ending, acceptors.isEmpty, connections.isEmpty else { return }
+        guard let ending, connections.isEmpty else { return }
         machine = nil
         reactor.retire(ending.limit)
         ending.finish()

@@ -232,7 +232,7 @@ import Testing
         #expect(
             throws: ChardevError(
                 id: "con1",
-                problem: "cannot listen at '\(path)': another process listens there; give another path")
+                problem: "cannot listen at '\(path)': another process listens there; stop it or pass another address")
         ) {
             try Chardev.server(id: "con1", unix: path, on: reactor)
         }

@@ -37,7 +37,7 @@ import Testing
         let file = path + ".file"
         _ = try FileDescriptor.open(file, [.writeOnly, .create])
         defer { try? removeFile(file) }
-        #expect(problem(file)?.contains("no socket") == true)
+        #expect(problem(file)?.contains("not a socket") == true)
         #expect(try FileStatus(at: file).kind == .regular)
         #expect(problem("/nonexistent/v.sock")?.contains("No such file or directory") == true)
         #expect(problem("/tmp/" + String(repeating: "v", count: 103))?.contains("too long") == true)
