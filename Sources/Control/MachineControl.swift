@@ -41,15 +41,15 @@ package protocol MachineControl: AnyObject {
     /// - Throws: `deviceNotActive` if there is no balloon.
     func queryBalloon(_ answer: @escaping (BalloonInfo) -> Void) throws(QMPError)
 
-    /// Halts the vCPUs and finishes I/O, posts STOP, then completes `reply`. Halting what stands succeeds.
+    /// Pauses the vCPUs, finishes I/O, posts STOP, then completes `reply`. Posts nothing if the machine is paused.
     func stop(_ reply: QMPReply)
-    /// Lets the vCPUs run, posts RESUME, then completes `reply`. Continuing what runs succeeds.
+    /// Lets the vCPUs run, posts RESUME, then completes `reply`. Posts nothing if the machine is running.
     func resume(_ reply: QMPReply)
-    /// Ends the machine once the current turn of the reactor is over, so that the answer still gets out.
+    /// Posts SHUTDOWN and ends the machine, after the answer has been sent.
     func quit()
-    /// Ends the machine, and posts POWERDOWN first.
+    /// Posts POWERDOWN and SHUTDOWN and ends the machine, without asking the guest.
     func powerDown() throws(QMPError)
-    /// Ends the machine, and posts RESET first: a reset of a microVM ends it.
+    /// Posts RESET and SHUTDOWN and ends the machine.
     func reset() throws(QMPError)
 
     /// Keeps a descriptor under a name, in place of the one that has it already.

@@ -273,6 +273,40 @@ private let time = QMPEvent.Timestamp(seconds: 12, microseconds: 34)
         #expect(lines.last?.contains("STOP") == true)
     }
 
+    /// As StratoVirt orders them; some of its clients drop what comes behind an answer.
+    @Test func sendsWhatACommandCausesBeforeItsAnswer() {
+        machine.defers = true
+        let session = session()
+        _ = session.exchange(#"{"execute":"qmp_capabilities"}"#)
+        #expect(session.exchange(#"{"execute":"stop"}"#) == "")
+        session.post(.stop, at: time)
+        machine.replies.removeFirst().succeed()
+        session.post(.resume, at: time)
+        #expect(kinds(session.takeText()) == ["STOP", "return", "RESUME"])
+        // Other sessions have no answer to wait for.
+        session.post(.stop, at: time)
+        #expect(kinds(session.takeText()) == ["STOP"])
+    }
+
+    @Test func sendsWhatTheFirstCommandCausesBeforeItsAnswer() {
+        machine.defers = true
+        let session = session()
+        session.post(.guestPanicked, at: time)
+        #expect(session.exchange(#"{"execute":"stop"}"#).contains("GUEST_PANICKED"))
+        session.post(.stop, at: time)
+        machine.replies.removeFirst().succeed()
+        #expect(kinds(session.takeText()) == ["STOP", "return"])
+    }
+
+    /// The `event` of each line, or how it answers.
+    private func kinds(_ text: String) -> [String] {
+        text.split(separator: "\r\n").map { line in
+            guard let value = try? JSONValue(parsing: String(line)) else { return "?" }
+            if case .string(let name) = value["event"] { return name }
+            return value["error"] == nil ? "return" : "error"
+        }
+    }
+
     @Test func dropsTheOldestEvents() {
         let session = session()
         _ = session.exchange(#"{"execute":"qmp_capabilities"}"#)

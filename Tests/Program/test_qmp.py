@@ -90,6 +90,38 @@ def test_every_client_is_told_of_events(work):
         tiny.check_end()
 
 
+def test_events_come_before_the_answer_that_they_belong_to(work):
+    """In one write, as with StratoVirt: a client that reads once for each command loses what follows its answer."""
+    image = work / "image"
+    image.write_bytes(bytes(4096))
+    with Tiny(work, SPIN, "-machine", "microvm,hotplug=on") as tiny:
+        tiny.qmp.execute("query-status")
+        line = connect(tiny.qmp_path)
+        assert b"QMP" in line.recv(65536)
+
+        def ask(command, arguments=None):
+            line.sendall(json.dumps({"execute": command, "arguments": arguments or {}}).encode())
+            return [message.get("event", "return") for message in map(json.loads, line.recv(65536).splitlines())]
+
+        assert ask("qmp_capabilities") == ["return"]
+        assert ask("stop") == ["STOP", "return"]
+        assert ask("cont") == ["RESUME", "return"]
+        file = {"driver": "file", "filename": str(image)}
+        assert ask("blockdev-add", {"node-name": "d", "file": file}) == ["return"]
+        assert ask("device_add", {"id": "d", "driver": "virtio-blk-mmio"}) == ["return"]
+        assert ask("device_del", {"id": "d"}) == ["DEVICE_DELETED", "return"]
+        assert ask("quit") == ["SHUTDOWN", "return"]
+        image.unlink()
+        tiny.check_end()
+    for command, event in ("system_powerdown", "POWERDOWN"), ("system_reset", "RESET"):
+        with Tiny(work, IDLE) as tiny:
+            tiny.qmp.execute("query-status")
+            line = connect(tiny.qmp_path)
+            assert b"QMP" in line.recv(65536)
+            assert ask(command) == [event, "SHUTDOWN", "return"]
+            tiny.check_end()
+
+
 def test_commands_however_they_are_cut(work):
     commands = [{"execute": "query-name", "id": index} for index in range(20)]
     with Tiny(work, IDLE, "-name", "cut") as tiny:

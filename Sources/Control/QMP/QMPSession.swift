@@ -15,8 +15,9 @@ package protocol QMPSessionDelegate: AnyObject {
 /// A client that has agreed on out-of-band execution may send commands that overtake the others. To find them the
 /// session reads on while a command is unfinished, until a few others wait.
 ///
-/// Negotiation is taken as StratoVirt does: `qmp_capabilities` is welcome and not needed. Events flow from the first
-/// answer on; a client that negotiates finds none before it has, as QEMU's own client library demands.
+/// `qmp_capabilities` is optional, as with StratoVirt. Events wait until the client has sent a command; if that is
+/// `qmp_capabilities`, they follow its answer, as QEMU's client library requires. After that, events and answers leave in
+/// the order in which they came about: an event that a command causes precedes the command's answer.
 package final class QMPSession {
     /// Bounds that keep a client's trouble its own.
     package struct Limits: Sendable {
@@ -44,7 +45,8 @@ package final class QMPSession {
     private var inputOffset = 0
     private var output: [UInt8] = []
     private var events: [JSONValue] = []
-    private var hasAnswered = false
+    /// Whether events may be sent.
+    private var sendsEvents = false
     private var isProcessing = false
     private var serial: UInt64 = 0
     private var unfinished: [Unfinished] = []
@@ -158,6 +160,8 @@ package final class QMPSession {
                 throw QMPError("Out-of-band execution has not been agreed on; enable 'oob' by qmp_capabilities")
             }
             let request = try QMPRequest(value, commands: commands)
+            // What any other first command causes comes before its answer.
+            if request.command.name != "qmp_capabilities" { sendsEvents = true }
             serial &+= 1
             unfinished.append(Unfinished(serial: serial, id: id, isOutOfBand: isOutOfBand))
             let call = CommandCall(
@@ -181,23 +185,26 @@ package final class QMPSession {
     // MARK: Output
 
     /// Whether `takeOutput` has anything to give.
-    package var hasOutput: Bool { !output.isEmpty || (hasAnswered && !events.isEmpty) }
+    package var hasOutput: Bool { !output.isEmpty || (sendsEvents && !events.isEmpty) }
 
-    /// Hands over what the client is to be sent next: answers, and behind them the events that waited.
+    /// Hands over what the client is to be sent next.
     package func takeOutput() -> [UInt8] {
-        if hasAnswered {
-            for event in events { write(event) }
-            events = []
-        }
+        writeEvents()
         defer { output = [] }
         return output
     }
 
-    /// Tells the client of an event.
+    /// Sends the client an event, behind the answers so far.
     package func post(_ event: QMPEvent, at time: QMPEvent.Timestamp) {
         if events.count >= limits.events { events.removeFirst() }
         events.append(event.json(at: time))
-        if hasAnswered && !isProcessing { delegate?.sessionNeedsService(self) }
+        if sendsEvents && !isProcessing { delegate?.sessionNeedsService(self) }
+    }
+
+    private func writeEvents() {
+        guard sendsEvents else { return }
+        for event in events { write(event) }
+        events = []
     }
 
     private func respond(_ outcome: CommandOutcome, id: JSONValue?) {
@@ -208,8 +215,10 @@ package final class QMPSession {
         case .later: return
         }
         if let id { response.append("id", id) }
+        // StratoVirt's clients read once for each command, and lose an event that follows its answer.
+        writeEvents()
         write(.object(response))
-        hasAnswered = true
+        sendsEvents = true
     }
 
     private func write(_ value: JSONValue) {

@@ -104,7 +104,6 @@ final class Machine {
         operations.add { [self] done in
             switch state {
             case .paused, .created:
-                server?.post(.stop)
                 reply.succeed()
                 done()
             case .ending:
@@ -151,7 +150,6 @@ final class Machine {
             defer { done() }
             switch state {
             case .running:
-                server?.post(.resume)
                 reply.succeed()
             case .ending, .pausing:
                 reply.fail(QMPError("The machine is ending"))
