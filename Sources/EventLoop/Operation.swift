@@ -224,7 +224,19 @@ package struct Operation {
         return operation
     }
 
-    /// Writes an eventfd, to raise an interrupt or to wake somebody; its completion is not reported.
+    /// Whether the operation only waits: a timer, a poll, or a transfer at a file's own position.
+    var isWait: Bool {
+        switch opcode {
+        case UInt8(truncatingIfNeeded: IORING_OP_TIMEOUT.rawValue),
+            UInt8(truncatingIfNeeded: IORING_OP_POLL_ADD.rawValue):
+            true
+        case UInt8(truncatingIfNeeded: IORING_OP_READ.rawValue), UInt8(truncatingIfNeeded: IORING_OP_WRITE.rawValue):
+            offset == Self.currentPosition
+        default: false
+        }
+    }
+
+    /// Writes an eventfd, to raise an interrupt or to notify a back end; its success is not reported.
     static func signal(_ descriptor: Int32, _ one: HostSlice) -> Operation {
         var operation = write(IOFile(descriptor: descriptor), one, at: currentPosition)
         operation.flags |= HOST_IOSQE_CQE_SKIP_SUCCESS

@@ -8,6 +8,8 @@ struct OperationSlots: ~Copyable {
     struct Slot {
         var target: Unmanaged<RingClient>?
         var tag: UInt32 = 0
+        /// The operation only waits for something: a timer, a poll, a read or write at a file's own position.
+        var isWait = false
         var generation: UInt32 = 0
         var next: Int32 = 0
         /// A timeout's deadline must stay where it is until the kernel has read it.
@@ -29,8 +31,11 @@ struct OperationSlots: ~Copyable {
         unsafe slots.deallocate()
     }
 
+    /// Whether a slot is free.
+    var hasFree: Bool { free >= 0 || fresh < Self.capacity }
+
     /// Takes a slot for an operation of `target`; nil when all are taken.
-    mutating func take(_ target: RingClient, _ tag: UInt32, deadline: UInt64) -> Int32? {
+    mutating func take(_ target: RingClient, _ tag: UInt32, _ operation: borrowing Operation) -> Int32? {
         var index = free
         if index >= 0 {
             free = unsafe slots[Int(index)].next
@@ -46,6 +51,8 @@ struct OperationSlots: ~Copyable {
             target.operationsInFlight == 0 ? Unmanaged.passRetained(target) : Unmanaged.passUnretained(target)
         target.operationsInFlight += 1
         unsafe slot.pointee.tag = tag
+        unsafe slot.pointee.isWait = operation.isWait
+        let deadline = operation.deadline
         if deadline != 0 {
             unsafe slot.pointee.deadline.tv_sec = Int64(deadline / 1_000_000_000)
             unsafe slot.pointee.deadline.tv_nsec = Int64(deadline % 1_000_000_000)
@@ -68,6 +75,12 @@ struct OperationSlots: ~Copyable {
     func find(_ userData: UInt64) -> (target: RingClient, tag: UInt32)? {
         guard let (index, held) = unsafe lookUp(userData) else { return nil }
         return unsafe (held.takeUnretainedValue(), slots[Int(index)].tag)
+    }
+
+    /// Whether an operation is one that waits.
+    func isWait(_ userData: UInt64) -> Bool {
+        guard let (index, _) = unsafe lookUp(userData) else { return false }
+        return unsafe slots[Int(index)].isWait
     }
 
     @inline(__always)

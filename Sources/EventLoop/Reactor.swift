@@ -2,9 +2,12 @@ package import Host
 
 /// A single-threaded event loop over one io_uring, owned by the thread that made it.
 ///
-/// Operations go in, completions come out; other threads reach it through its `handle`. One turn serves what has
-/// completed, what vCPUs ask and what other threads sent, and lets the touched targets finish; everything that came of
-/// it is submitted in one system call, with which the next turn begins.
+/// Operations go in, completions come out; other threads reach it through its `handle`. One turn serves completions,
+/// vCPU accesses and messages, a bounded number of each, and lets the touched clients finish; the next turn begins with
+/// one system call that submits all their operations.
+///
+/// A reactor whose `io_uring_enter` fails for good is lost: it tells its owner once, and from then on serves only other
+/// threads, which its owner has to end.
 package final class Reactor {
     /// What other threads may use.
     package let handle: ReactorHandle
@@ -21,8 +24,14 @@ package final class Reactor {
     private let one = IOBuffer(capacity: 8)
     private let wakeCount = IOBuffer(capacity: 8)
     private let wakeTarget = RingClient()
+    private var messages = MessageBatch()
+    private var untracked = UntrackedQueue()
+    private var health = RingHealth()
+    private var onLoss: ((RingFailure) -> Void)?
+    private var hasLostSignal = false
+    private let sleeper = Futex(0)
 
-    /// An operation that found no room.
+    /// An operation that found no slot, or no room in the ring.
     private struct Waiting {
         let operation: Operation
         let target: RingClient
@@ -57,28 +66,33 @@ package final class Reactor {
     }
 
     private func push(_ operation: borrowing Operation, _ target: RingClient, _ tag: UInt32) -> Bool {
-        guard let slot = slots.take(target, tag, deadline: operation.deadline) else { return false }
+        guard !health.isLost, let slot = slots.take(target, tag, operation) else { return false }
         let userData = slots.userData(slot)
         let deadline = unsafe operation.deadline == 0 ? nil : slots.deadline(slot)
         if unsafe ring.push(operation, userData: userData, deadline: deadline) {
-            if ring.unsubmittedCount >= Self.submissionBatch { ring.submitEarly() }
+            if ring.unsubmittedCount >= Self.submissionBatch { note(ring.submitEarly()) }
             return true
         }
-        ring.submit()
+        note(ring.submit())
         if unsafe ring.push(operation, userData: userData, deadline: deadline) { return true }
         _ = slots.release(userData)
         return false
     }
 
-    /// Writes an eventfd together with the next submission: raises an interrupt, or wakes somebody.
+    /// Writes an eventfd together with the next submission: raises an interrupt, or notifies a back end.
     package func signal(_ descriptor: Int32) {
-        let write = Operation.signal(descriptor, one.all)
-        if unsafe ring.push(write, userData: 0, deadline: nil) { return }
-        ring.submit()
-        if unsafe !ring.push(write, userData: 0, deadline: nil) {
-            submit(
-                .write(IOFile(descriptor: descriptor), one.all, at: Operation.currentPosition), for: wakeTarget, tag: 1)
+        push(untracked: .signal(descriptor, one.all), userData: UntrackedQueue.userData(ofSignal: descriptor))
+    }
+
+    /// Queues an operation that has no client and needs no slot.
+    private func push(untracked operation: Operation, userData: UInt64) {
+        guard !health.isLost else { return }
+        if untracked.isEmpty {
+            if unsafe ring.push(operation, userData: userData, deadline: nil) { return }
+            note(ring.submit())
+            if unsafe ring.push(operation, userData: userData, deadline: nil) { return }
         }
+        untracked.append(operation, userData: userData)
     }
 
     /// Gives the kernel now what would be submitted at the end of this turn: interrupts are raised when it returns.
@@ -107,8 +121,7 @@ package final class Reactor {
     }
 
     private func cancel(_ userData: UInt64) {
-        let operation = Operation.cancel(userData)
-        while unsafe !ring.push(operation, userData: 0, deadline: nil) { ring.submit() }
+        push(untracked: .cancel(userData), userData: UntrackedQueue.userDataOfCancellation)
     }
 
     private func dropBacklog(of target: RingClient, tag: UInt32?) {
@@ -189,30 +202,93 @@ package final class Reactor {
         isStopped = true
     }
 
+    /// Most of each that one turn serves, so that a flood of one does not keep the others waiting.
+    private static let completionsPerTurn = 512
+    private static let messagesPerTurn = 64
+    private static let submissionsPerTurn = 1024
+
     /// Runs one turn; with `waiting`, first sleeps until there is something to do.
     package func turn(waiting: Bool) {
-        if !waiting || !scheduled.isEmpty || handle.hasWork || ring.hasWork {
-            ring.submit()
-        } else if spinning.isWanted {
-            if ring.hasUnsubmitted { ring.submit() }
-            spinning.spin { handle.hasWork || ring.hasWork }
-        } else if handle.prepareToSleep() {
-            ring.submitAndWait()
-            handle.wokeUp()
-        }
-        // A bounded number, so that a flood of completions does not keep vCPUs waiting.
-        var left = 512
+        sleep(health.takePause())
+        if health.isLost { passTime(waiting: waiting) } else { enterKernel(waiting: waiting) }
+        var left = Self.completionsPerTurn
         while left > 0, let completion = ring.pop() {
             deliver(completion)
             left -= 1
         }
+        if left < Self.completionsPerTurn { health.noteCompletions() }
         // What a vCPU posted before it sent a message comes before that message.
-        let messages = handle.takeMessages()
+        messages.refill(from: handle)
         if serveExits() { spinning.noteExit() }
-        for message in messages { message(self) }
+        left = Self.messagesPerTurn
+        while left > 0, let message = messages.pop() {
+            message(self)
+            left -= 1
+        }
         runScheduled()
         drainBacklog()
+        if health.isLost { tellLoss() }
     }
+
+    /// Submits what is queued, and sleeps where there is nothing else to do.
+    private func enterKernel(waiting: Bool) {
+        if !waiting || hasWork || ring.hasWork {
+            note(ring.submit())
+        } else if spinning.isWanted {
+            if ring.hasUnsubmitted { note(ring.submit()) }
+            spinning.spin { handle.hasWork || ring.hasWork }
+        } else if handle.prepareToSleep() {
+            note(ring.submitAndWait())
+            handle.wokeUp()
+        }
+    }
+
+    /// Whether there is something to do without any completion. An operation that found no slot waits for one.
+    private var hasWork: Bool {
+        !scheduled.isEmpty || handle.hasWork || !messages.isEmpty || !untracked.isEmpty
+            || !backlog.isEmpty && slots.hasFree
+    }
+
+    // MARK: Failures
+
+    /// Why the ring is lost; nil while it works.
+    package var failure: RingFailure? { health.failure }
+
+    /// Calls `handler`, once and in a turn, when the ring is lost.
+    package func onLoss(_ handler: @escaping (RingFailure) -> Void) {
+        onLoss = handler
+    }
+
+    private func tellLoss() {
+        if let onLoss, let failure = health.takeUntold() { onLoss(failure) }
+    }
+
+    private func note(_ error: Errno?) {
+        health.note(error, of: handle.name)
+    }
+
+    /// Sleeps whatever happens.
+    private func sleep(_ nanoseconds: UInt64) {
+        if nanoseconds > 0 { sleeper.wait(while: 0, atMost: nanoseconds) }
+    }
+
+    /// Begins a turn of a lost reactor, which can only look from time to time for what other threads ask.
+    private func passTime(waiting: Bool) {
+        if waiting, !hasWork { sleep(Self.lostSleep) }
+        if health.isOver { isStopped = true }
+    }
+
+    private static let lostSleep: UInt64 = 1_000_000
+
+    /// A write of an eventfd, which reports only its failure, may have been an interrupt: it is told, once.
+    private func noteFailedSignal(_ descriptor: Int32, _ result: Int32) {
+        guard !hasLostSignal else { return }
+        hasLostSignal = true
+        let error = Errno(rawValue: 0 &- result)
+        Log.error(handle.name, "cannot write eventfd \(descriptor): \(error); an interrupt or a notification is lost")
+    }
+
+    // MARK: Completions
 
     private func deliver(_ completion: Ring.Completion) {
         if completion.hasMore {
@@ -221,11 +297,14 @@ package final class Reactor {
             }
             return
         }
-        guard let (target, tag) = slots.release(completion.userData) else { return }
-        if target === wakeTarget {
-            if tag == 0 { listenForWakeUps() }
+        if completion.result < 0, slots.isWait(completion.userData) { health.noteFailedWait(completion.result) }
+        guard let (target, tag) = slots.release(completion.userData) else {
+            if let descriptor = UntrackedQueue.descriptor(ofSignal: completion.userData) {
+                noteFailedSignal(descriptor, completion.result)
+            }
             return
         }
+        if target === wakeTarget { return listenForWakeUps() }
         // One that retires within `complete` with nothing else in flight has been told there.
         let wasRetiring = target.isRetiring
         target.operationCompleted(tag: tag, result: completion.result)
@@ -247,10 +326,26 @@ package final class Reactor {
     }
 
     private func drainBacklog() {
+        if !untracked.isEmpty { drainUntracked() }
         guard !backlog.isEmpty else { return }
         var done = 0
-        while done < backlog.count, push(backlog[done].operation, backlog[done].target, backlog[done].tag) { done += 1 }
+        while done < min(backlog.count, Self.submissionsPerTurn),
+            push(backlog[done].operation, backlog[done].target, backlog[done].tag)
+        { done += 1 }
         backlog.removeFirst(done)
+    }
+
+    private func drainUntracked() {
+        var mayEnter = true
+        while let (operation, userData) = untracked.first {
+            if unsafe !ring.push(operation, userData: userData, deadline: nil) {
+                guard mayEnter, !health.isLost else { return }
+                mayEnter = false
+                note(ring.submit())
+                continue
+            }
+            untracked.removeFirst()
+        }
     }
 
     private func listenForWakeUps() {

@@ -116,18 +116,24 @@ struct Ring: ~Copyable {
     }
 
     /// Gives the kernel what is queued, and lets it finish what it can.
-    func submit() {
-        _ = unsafe io_uring_submit_and_get_events(ring)
+    ///
+    /// - Returns: why `io_uring_enter` failed; what was queued stays so then.
+    func submit() -> Errno? {
+        Self.failure(unsafe io_uring_submit_and_get_events(ring))
     }
 
-    /// Gives the kernel what is queued, and looks at nothing that has completed.
-    func submitEarly() {
-        _ = unsafe io_uring_submit(ring)
+    /// Gives the kernel what is queued, and looks at nothing that has completed; answers as `submit`.
+    func submitEarly() -> Errno? {
+        Self.failure(unsafe io_uring_submit(ring))
     }
 
-    /// Gives the kernel what is queued and sleeps until something completes.
-    func submitAndWait() {
-        _ = unsafe io_uring_submit_and_wait(ring, 1)
+    /// Gives the kernel what is queued and sleeps until something completes; answers as `submit`.
+    func submitAndWait() -> Errno? {
+        Self.failure(unsafe io_uring_submit_and_wait(ring, 1))
+    }
+
+    private static func failure(_ result: Int32) -> Errno? {
+        result < 0 ? Errno(rawValue: 0 &- result) : nil
     }
 
     /// Whether operations are queued that the kernel has not seen.
@@ -149,10 +155,9 @@ struct Ring: ~Copyable {
         var hasMore: Bool { flags & UInt32(IORING_CQE_F_MORE) != 0 }
     }
 
-    /// Takes the oldest completion, if there is one.
+    /// Takes the oldest completion, if there is one, without entering the kernel.
     func pop() -> Completion? {
-        var entry: UnsafeMutablePointer<io_uring_cqe>?
-        guard unsafe io_uring_peek_cqe(ring, &entry) == 0, let entry = unsafe entry else { return nil }
+        guard let entry = unsafe host_uring_peek(ring) else { return nil }
         let completion = unsafe Completion(
             userData: entry.pointee.user_data, result: entry.pointee.res, flags: entry.pointee.flags)
         unsafe io_uring_cqe_seen(ring, entry)

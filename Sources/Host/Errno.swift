@@ -31,6 +31,8 @@ package struct Errno: Error, Equatable, Sendable, RawRepresentable {
     package static let noSystemCall = Errno(rawValue: ENOSYS)
     package static let notSupported = Errno(rawValue: EOPNOTSUPP)
     package static let timedOut = Errno(rawValue: ETIMEDOUT)
+    /// A timer's time has come.
+    package static let timerExpired = Errno(rawValue: ETIME)
     package static let canceled = Errno(rawValue: ECANCELED)
     package static let addressInUse = Errno(rawValue: EADDRINUSE)
     package static let noDeviceOrAddress = Errno(rawValue: ENXIO)

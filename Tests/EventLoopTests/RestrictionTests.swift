@@ -11,7 +11,7 @@ import Testing
         operation.opcode = opcode
         operation.flags = flags
         guard unsafe ring.push(operation, userData: 1, deadline: nil) else { return nil }
-        ring.submitAndWait()
+        guard ring.submitAndWait() == nil else { return nil }
         return ring.pop()?.result
     }
 

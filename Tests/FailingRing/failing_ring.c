@@ -24,6 +24,35 @@ static _Thread_local struct {
     struct msghdr header;
 } plan;
 
+/// Which calls of this thread fail without reaching the kernel.
+static _Thread_local struct {
+    bool active;
+    int64_t first, count;
+    int error;
+    int64_t calls, failed;
+} enter;
+
+void failing_ring_begin_enter(int64_t first, int64_t count, int error) {
+    memset(&enter, 0, sizeof enter);
+    enter.active = true;
+    enter.first = first;
+    enter.count = count;
+    enter.error = error;
+}
+
+void failing_ring_end_enter(void) { enter.active = false; }
+int64_t failing_ring_enter_calls(void) { return enter.calls; }
+int64_t failing_ring_enter_failed(void) { return enter.failed; }
+
+/// Counts one call; whether it is to fail.
+static bool enter_fails(void) {
+    if (!enter.active) return false;
+    int64_t position = enter.calls++;
+    if (position < enter.first || (enter.count >= 0 && position - enter.first >= enter.count)) return false;
+    enter.failed++;
+    return true;
+}
+
 void failing_ring_begin(int64_t position, int32_t result) {
     memset(&plan, 0, sizeof plan);
     plan.active = true;
@@ -89,13 +118,16 @@ static void plant(struct io_uring_sqe *entry) {
     entry->ioprio = 0;
 }
 
-/// Whether it is the end of somebody's patience, most likely the test's own: a time that is far off.
-static bool is_patience(const struct io_uring_sqe *entry) {
+/// Whether it is a time that is far off, most likely the test's own limit.
+static bool is_far_off(const struct io_uring_sqe *entry) {
     if (entry->opcode != IORING_OP_TIMEOUT) return false;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return ((struct __kernel_timespec *)entry->addr)->tv_sec - now.tv_sec > 15;
 }
+
+/// Whether the end of the operation is of no interest to a client: it names no slot.
+static bool is_untracked(uint64_t user_data) { return (uint32_t)user_data == 0; }
 
 static void look_at_submissions(struct io_uring *ring) {
     if (!plan.active) return;
@@ -106,9 +138,9 @@ static void look_at_submissions(struct io_uring *ring) {
     if (plan.ring != ring) return;
     for (unsigned index = ring->sq.sqe_head; index != ring->sq.sqe_tail; index++) {
         struct io_uring_sqe *entry = &ring->sq.sqes[index & *ring->sq.kring_mask];
-        if (entry->user_data == 0) continue;
+        if (is_untracked(entry->user_data)) continue;
         plan.in_flight++;
-        if (!is_patience(entry) && plan.count++ == plan.position) plant(entry);
+        if (!is_far_off(entry) && plan.count++ == plan.position) plant(entry);
     }
 }
 
@@ -117,7 +149,7 @@ static void look_at_completions(struct io_uring *ring) {
     unsigned tail = __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE);
     for (; plan.seen != tail; plan.seen++) {
         struct io_uring_cqe *entry = &ring->cq.cqes[plan.seen & *ring->cq.kring_mask];
-        if (entry->user_data == 0) continue;
+        if (is_untracked(entry->user_data)) continue;
         if (!(entry->flags & IORING_CQE_F_MORE)) plan.in_flight--;
         if (entry->user_data != plan.user_data) continue;
         plan.user_data = 0;
@@ -134,6 +166,7 @@ static void look_at_completions(struct io_uring *ring) {
     })
 
 int io_uring_submit(struct io_uring *ring) {
+    if (enter_fails()) return -enter.error;
     look_at_submissions(ring);
     int result = REAL(io_uring_submit)(ring);
     look_at_completions(ring);
@@ -141,6 +174,7 @@ int io_uring_submit(struct io_uring *ring) {
 }
 
 int io_uring_submit_and_get_events(struct io_uring *ring) {
+    if (enter_fails()) return -enter.error;
     look_at_submissions(ring);
     int result = REAL(io_uring_submit_and_get_events)(ring);
     look_at_completions(ring);
@@ -148,6 +182,7 @@ int io_uring_submit_and_get_events(struct io_uring *ring) {
 }
 
 int io_uring_submit_and_wait(struct io_uring *ring, unsigned count) {
+    if (enter_fails()) return -enter.error;
     look_at_submissions(ring);
     int result = REAL(io_uring_submit_and_wait)(ring, count);
     look_at_completions(ring);

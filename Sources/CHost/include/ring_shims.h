@@ -11,6 +11,15 @@ static inline int host_uring_register(int ring, unsigned opcode, const void *arg
     return result < 0 ? -errno : result;
 }
 
+/// The oldest completion, or NULL; liburing's own function may enter the kernel, whose error would be lost there.
+static inline struct io_uring_cqe *host_uring_peek(const struct io_uring *ring) {
+    unsigned head = *ring->cq.khead;
+    if (head == __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE)) {
+        return NULL;
+    }
+    return &ring->cq.cqes[head & ring->cq.ring_mask];
+}
+
 /// Whether completions wait for this thread to enter the kernel (IORING_SETUP_TASKRUN_FLAG).
 static inline int host_uring_has_work(const struct io_uring *ring) {
     return (__atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED)
