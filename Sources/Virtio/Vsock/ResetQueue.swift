@@ -1,12 +1,19 @@
 import Host
 
-/// Resets that the guest is to get for what is no connection, or none any more.
+/// Resets due to the guest for packets that belong to no connection, or none any more.
 struct ResetQueue: ~Copyable {
-    /// Whom a reset comes from and goes to, as the guest sees it.
+    /// A reset's source and destination, as the guest sees them.
     struct Reset: BitwiseCopyable {
         var sourceCID = VsockCID.host
         var ports: VsockPorts
         var type = VsockType.stream
+
+        /// The packet.
+        func header(guestCID: UInt64) -> VsockHeader {
+            VsockHeader(
+                sourceCID: sourceCID, destinationCID: guestCID, sourcePort: ports.host, destinationPort: ports.guest,
+                type: type, operation: .reset)
+        }
     }
 
     private static let capacity = 256
@@ -16,7 +23,7 @@ struct ResetQueue: ~Copyable {
 
     var isEmpty: Bool { count == 0 }
 
-    /// Adds a reset; false if a guest that takes none has too many to get already.
+    /// Adds a reset; false if too many wait for a guest that takes none.
     mutating func append(_ reset: Reset) -> Bool {
         guard count < Self.capacity else { return false }
         table[(first + count) % Self.capacity] = reset
@@ -33,6 +40,7 @@ struct ResetQueue: ~Copyable {
         return reset
     }
 
+    /// Drops all.
     mutating func removeAll() {
         count = 0
     }

@@ -1,7 +1,7 @@
 import EventLoop
 import Host
 
-/// Data packets of the driver that the device holds until their bytes have left: they are sent from where they lie.
+/// Data packets of the driver that the device holds and sends from where they lie.
 struct TransmitPackets: ~Copyable {
     struct Packet: BitwiseCopyable {
         var head: UInt16 = 0
@@ -14,7 +14,7 @@ struct TransmitPackets: ~Copyable {
         var isCopy = false
     }
 
-    /// A connection's packets, in order.
+    /// The packets of one connection, in order.
     struct List: BitwiseCopyable {
         fileprivate(set) var first: Int32 = -1
         fileprivate(set) var last: Int32 = -1

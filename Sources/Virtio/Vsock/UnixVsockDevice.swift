@@ -2,115 +2,61 @@ package import Backends
 import EventLoop
 import Host
 
-/// Sockets between programs of the guest and of the host (virtio 1.2 section 5.10), served here over Unix sockets, as
-/// Firecracker and Cloud Hypervisor do it: a program of the host connects to the device's socket and writes
-/// `CONNECT port`; a program of the guest that connects to the host reaches who listens at the socket's path with
-/// `_port` after it. The device is never seen outside this process, so that several guests may have the same CID.
+/// A socket device (virtio 1.2 section 5.10) over Unix sockets, as Firecracker and Cloud Hypervisor have it.
+///
+/// A program of the host connects to the device's socket and writes `CONNECT port`. A program of the guest that connects
+/// to the host reaches the listener at the socket's path with `_port` after it. Several guests may have the same CID,
+/// which has no meaning outside this process.
 ///
 /// Data goes from and to the guest's memory directly, many packets in one operation. A direction stops when its receiver
 /// has no room: the guest by its credit, the host by its socket. Each operation ends at once, but for those that only
 /// wait until a socket is ready; so a reset or pause never waits for a program of the host.
 ///
-/// What begins operations on guest memory runs in `process` alone, which a paused device does not reach.
+/// The device submits the operations, and does what its connections call for. Operations on guest memory begin in
+/// `process` alone, which a paused device does not reach.
 package final class UnixVsockDevice: VirtioDevice {
-    /// How much the device does at once.
-    package struct Limits: Sendable {
-        /// The most connections at a time, up to 4096.
-        package var connections = 1024
-        /// The most packets that one connection puts into the guest's buffers by one operation.
-        package var packetsPerRead = UnixVsockDevice.segments
-
-        package init() {}
-    }
-
-    enum Queues {
+    private enum Queues {
         static let receive = 0
         static let transmit = 1
         static let event = 2
     }
 
-    static let queueSize: UInt16 = 256
-    /// Messages in flight to and from guest memory, and in how many pieces each may be.
-    private static let messages = 32
-    private static let segments = 64
-    /// What a program writes before its connection is no longer than this.
-    static let lineCapacity = 32
+    private static let queueSize: UInt16 = 256
 
-    /// The buffer that a part of a read goes to.
-    struct Read: BitwiseCopyable {
-        var buffer: Int32 = 0
-        var bytes: Int32 = 0
-    }
-
-    let sockets: VsockSockets
-    let guestCID: UInt64
-    let limits: Limits
-    let connections: FixedTable<VsockConnection>
-    let directory: ConnectionDirectory
-    let messages = MessageVectors(count: UnixVsockDevice.messages, segments: UnixVsockDevice.segments)
-    let reads = FixedTable(repeating: Read(), count: UnixVsockDevice.messages * UnixVsockDevice.segments)
-    /// The words before each connection.
-    let lines: IOBuffer
-    let header = IOBuffer(capacity: VsockHeader.size)
-
-    var context: DeviceContext?
-    var reactor: Reactor?
-    /// Connections for which the guest is to get something, and those of which data is to be sent.
-    var ready: SlotQueue
-    var sendable: SlotQueue
-    var resets = ResetQueue()
-    var buffers = ReceiveBuffers()
-    var packets = TransmitPackets()
-    var isWaitingForPacket = false
-    /// What `process` does already need not be asked for.
+    private let guestCID: UInt64
+    private let connections: ConnectionTable
+    private let messages = MessagePool()
+    private let rx: RxPath
+    private let tx: TxPath
+    private let connect: Connect
+    private var context: DeviceContext?
+    private var reactor: Reactor?
+    private var owesTransportReset = false
+    /// `process` fills the guest's buffers, or takes its packets: another turn for that is not needed.
     private var isServing = false
     private var isTaking = false
-    var nextPort = UnixVsockDevice.firstPort
-    var logLimit = LogLimit()
-    private var freeConnections: SlotQueue
-    private var freeMessages = SlotQueue(allOf: UnixVsockDevice.messages)
-    private var openConnections = 0
-    private var messagesInFlight = 0
-    private var owesTransportReset = false
-    /// The memory of each connection's backlog, where there is one.
-    private var backlogs: [IOBuffer?]
-
-    /// The ports of connections that begin on the host: such as no program listens on.
-    static let firstPort: UInt32 = 1 << 30
-    static let lastPort: UInt32 = (1 << 31) - 1
+    private var logLimit = LogLimit()
 
     /// - Parameters:
-    ///   - id: what the log calls the device.
+    ///   - id: the device's name in the log.
     ///   - guestCID: the guest's address, 3 or more.
     ///   - sockets: the host's side, used by this device alone.
     package init(id: String, guestCID: UInt32, sockets: VsockSockets, limits: Limits = Limits()) {
-        var limits = limits
-        limits.connections = max(1, min(limits.connections, 4096))
-        limits.packetsPerRead = max(1, min(limits.packetsPerRead, Self.segments))
-        self.sockets = sockets
-        self.guestCID = UInt64(guestCID)
-        self.limits = limits
-        let count = limits.connections
-        connections = FixedTable(repeating: VsockConnection(), count: count)
-        directory = ConnectionDirectory(capacity: count)
-        lines = IOBuffer(capacity: count * Self.lineCapacity)
-        ready = SlotQueue(capacity: count)
-        sendable = SlotQueue(capacity: count)
-        freeConnections = SlotQueue(allOf: count)
-        backlogs = Array(repeating: nil, count: count)
+        let (limits, guestCID) = (limits.clamped, UInt64(guestCID))
+        self.guestCID = guestCID
+        connections = ConnectionTable(capacity: limits.connections)
+        rx = RxPath(connections, messages, guestCID: guestCID, packetsPerRead: limits.packetsPerRead)
+        tx = TxPath(connections, messages, guestCID: guestCID)
+        connect = Connect(connections, sockets)
         var config = ConfigSpace(size: 8)
-        config.set(UInt64(guestCID), at: 0)
+        config.set(guestCID, at: 0)
         super.init(
             id: id, type: .socket, features: [.splitRing, .vsockStream],
             queueSizes: [UInt16](repeating: Self.queueSize, count: 3), config: config)
     }
 
-    deinit {
-        for slot in 0..<connections.count where connections[slot].socket >= 0 { closeSocket(slot) }
-    }
-
-    /// How many connections there are, in whatever state.
-    package var connectionCount: Int { openConnections }
+    /// How many connections there are, in whatever phase.
+    package var connectionCount: Int { connections.count }
 
     // MARK: Life
 
@@ -122,50 +68,36 @@ package final class UnixVsockDevice: VirtioDevice {
 
     override package func process(_ queue: Virtqueue) {
         switch queue.index {
-        case Queues.receive: serve(queue)
-        case Queues.transmit:
-            isTaking = true
-            takePackets(queue)
-            // The guest waits for most answers, and has them sooner than by another turn.
-            if !ready.isEmpty || !resets.isEmpty, let queue = context?.queue(Queues.receive) { serve(queue) }
-            isTaking = false
+        case Queues.receive: serveGuest(queue)
+        case Queues.transmit: takePackets(queue)
         default: sendEvents(queue)
         }
     }
 
-    private func serve(_ queue: Virtqueue) {
-        isServing = true
-        serveGuest(queue)
-        isServing = false
-    }
-
-    override package var isIdle: Bool { messagesInFlight == 0 }
+    override package var isIdle: Bool { messages.inFlight == 0 }
 
     override package func reset() {
         // The driver's queues are not touched any more.
         context = nil
-        closeAll()
-        buffers.forget()
-        resets.removeAll()
-        isWaitingForPacket = false
+        forEachConnection(close)
+        rx.reset()
         owesTransportReset = false
     }
 
     override package func retired() {
-        for slot in 0..<connections.count where connections[slot].phase != .unused { release(slot) }
-        sockets.close()
+        forEachConnection(release)
+        connect.close()
     }
 
-    private func closeAll() {
-        for slot in 0..<connections.count where connections[slot].phase != .unused { close(slot) }
+    private func forEachConnection(_ body: (Int) -> Void) {
+        for slot in 0..<connections.capacity where connections[slot].phase != .unused { body(slot) }
     }
 
     // MARK: Events
 
-    /// Ends all connections and tells the guest so, who is another now: restored from a snapshot, say (virtio 1.2 section
-    /// 5.10.6.7).
+    /// Ends all connections and tells the guest so (virtio 1.2 section 5.10.6.7).
     package func resetTransport() {
-        closeAll()
+        forEachConnection(close)
         owesTransportReset = true
         if let queue = context?.queue(Queues.event) { context?.resume(queue) }
     }
@@ -179,123 +111,268 @@ package final class UnixVsockDevice: VirtioDevice {
         }
     }
 
-    // MARK: Slots
+    // MARK: Packets for the guest
 
-    /// Takes a slot for a new connection; nil, and a line in the log, if there are too many.
-    func open() -> Int? {
-        if freeConnections.isEmpty { evict() }
-        guard let slot = freeConnections.takeFirst() else {
-            complain("all \(limits.connections) connections are in use: one more was refused")
-            return nil
+    private func serveGuest(_ queue: Virtqueue) {
+        isServing = true
+        while let served = rx.serveNext(queue) {
+            if let read = served.read { submit(read, served.slot, .receive) }
+            settle(served.slot)
+            if served.isLast { break }
         }
-        openConnections += 1
-        // Generous to a few, so that together they stay modest.
-        connections[slot].window = openConnections <= 64 ? 256 << 10 : 64 << 10
-        return slot
+        isServing = false
+        if rx.takeComplaint() { complain("the guest offers buffers without room for a packet") }
     }
 
-    /// Frees a slot of which only the guest's confirmation is missing.
-    private func evict() {
-        for slot in 0..<connections.count where connections[slot].phase == .ending && connections[slot].socket < 0 {
-            reset(slot)
-            return
+    /// Refuses a packet of the guest that belongs to no connection.
+    private func refuse(_ ports: VsockPorts, sourceCID: UInt64 = VsockCID.host, type: UInt16 = VsockType.stream) {
+        guard rx.enqueue(ResetQueue.Reset(sourceCID: sourceCID, ports: ports, type: type)) else {
+            return complain("the guest takes no packets: a reset was dropped")
         }
+        wakeReceive()
+    }
+
+    // MARK: Packets of the guest
+
+    private func takePackets(_ queue: Virtqueue) {
+        isTaking = true
+        while let taken = tx.takeNext(queue) {
+            switch taken {
+            case .connected(let slot, let outcome, let packet): act(outcome, slot, packet)
+            case .unconnected(let packet, let ports): takeUnconnected(packet, ports)
+            case .invalid(let complaint): complain(complaint)
+            }
+        }
+        while let send = tx.sendNext() { submit(send.operation, send.slot, .send) }
+        // The guest waits for most answers, and has them sooner than by another turn.
+        if rx.hasPacket, let queue = context?.queue(Queues.receive) { serveGuest(queue) }
+        isTaking = false
+    }
+
+    /// Does what a packet of the guest calls for.
+    private func act(_ outcome: VsockConnection.Outcome, _ slot: Int, _ packet: VsockHeader) {
+        switch outcome {
+        case .ignored: break
+        case .noted, .data: settle(slot)
+        case .accepted:
+            act(connect.answer(slot), slot)
+            settle(slot)
+        case .restart:
+            let ports = connections[slot].ports
+            close(slot)
+            dial(ports, packet)
+        case .left(let wantsReset):
+            if wantsReset { refuse(connections[slot].ports) }
+            loseGuest(slot)
+        case .violation(let violation):
+            complain("the guest sent \(violation)")
+            reset(slot)
+        }
+    }
+
+    private func takeUnconnected(_ packet: VsockHeader, _ ports: VsockPorts) {
+        if packet.isForHostStream, packet.operation == .request {
+            dial(ports, packet)
+        } else if packet.operation != .reset {
+            refuse(ports, sourceCID: packet.destinationCID, type: packet.type)
+        }
+    }
+
+    // MARK: Beginnings
+
+    /// Takes the next program that connects; more wait in the socket's backlog.
+    private func acceptNext() {
+        guard let reactor, context != nil else { return }
+        connect.accept(on: reactor) { [weak self] client in self?.welcome(client) }
+    }
+
+    private func welcome(_ client: consuming FileDescriptor) {
+        if context != nil, makeRoom(), let slot = connections.open(fromHost: client) { watch(slot) }
+        acceptNext()
+    }
+
+    /// Makes a connection that the guest requests.
+    private func dial(_ ports: VsockPorts, _ packet: VsockHeader) {
+        guard makeRoom(), let slot = connections.open(fromGuest: ports, packet) else { return refuse(ports) }
+        act(connect.dial(slot), slot)
+        settle(slot)
+    }
+
+    /// Does what comes next for a connection that begins.
+    private func act(_ next: Connect.Next, _ slot: Int) {
+        switch next {
+        case .none: break
+        case .submit(let operation, let kind): submit(operation, slot, kind)
+        case .watch: watch(slot)
+        case .loseHost:
+            connections[slot].loseHost()
+            discard(slot)
+        case .close(let complaint):
+            if let complaint { complain(complaint) }
+            close(slot)
+        case .reset(let complaint):
+            if let complaint { complain(complaint) }
+            reset(slot)
+        }
+    }
+
+    /// Makes room for another connection; false, and a line in the log, if there are too many.
+    private func makeRoom() -> Bool {
+        if let slot = connections.evictable { reset(slot) }
+        if connections.isFull { complain("all \(connections.capacity) connections are in use: one more was refused") }
+        return !connections.isFull
+    }
+
+    // MARK: Ends
+
+    /// The guest has left. What it has sent before still goes to the host.
+    private func loseGuest(_ slot: Int) {
+        connections.forgetPorts(slot)
+        if connections[slot].loseGuest() { settle(slot) } else { close(slot) }
+    }
+
+    /// Ends a connection on both sides at once.
+    private func reset(_ slot: Int) {
+        refuse(connections[slot].ports)
+        close(slot)
+    }
+
+    /// Ends a connection towards the host; the guest knows it already, or need not.
+    private func close(_ slot: Int) {
+        connections.forgetPorts(slot)
+        connections[slot].close()
+        discard(slot)
+        cancelWaiting(slot)
+        settle(slot)
+    }
+
+    private func discard(_ slot: Int) {
+        tx.discard(slot, on: context?.queue(Queues.transmit))
+        if tx.takeRoom() { wakeTransmit() }
     }
 
     /// Frees a slot that no operation uses.
-    func release(_ slot: Int) {
-        closeSocket(slot)
-        backlogs[slot] = nil
-        connections[slot] = VsockConnection()
-        freeConnections.append(slot)
-        openConnections -= 1
+    private func release(_ slot: Int) {
+        connections.release(slot)
+        connect.release(slot)
+        tx.release(slot)
     }
 
-    func closeSocket(_ slot: Int) {
-        guard connections[slot].socket >= 0 else { return }
-        _ = FileDescriptor(owning: connections[slot].socket)
-        connections[slot].socket = -1
-    }
-
-    /// Gives a connection's backlog its memory, as much as the guest was promised.
-    func prepareBacklog(_ slot: Int) {
-        guard !connections[slot].backlog.isReady else { return }
-        let memory = IOBuffer(capacity: Int(connections[slot].window))
-        backlogs[slot] = memory
-        connections[slot].backlog.use(memory.all)
+    /// Does what a connection's state calls for, after anything has happened to it.
+    private func settle(_ slot: Int) {
+        let steps = connections[slot].settle()
+        if !steps.isDisjoint(with: [.shutDownReading, .shutDownWriting]) {
+            Socket.shutDown(
+                connections[slot].socket, reading: steps.contains(.shutDownReading),
+                writing: steps.contains(.shutDownWriting))
+        }
+        if steps.contains(.cancelWaiting) { cancelWaiting(slot) }
+        if steps.contains(.closeSocket) { connections.closeSocket(slot) }
+        if steps.contains(.release) { release(slot) }
+        if steps.contains(.awaitWritable) {
+            submit(.poll(connections.file(slot), PollEvents.writable), slot, .writable)
+        }
+        if steps.contains(.send) {
+            if let flush = tx.enqueue(slot) { submit(flush, slot, .flush) } else { wakeTransmit() }
+        }
+        if steps.contains(.serveGuest) {
+            rx.enqueue(slot)
+            wakeReceive()
+        }
     }
 
     // MARK: Operations
 
-    typealias Kind = VsockConnection.InFlight
+    private typealias Kind = VsockConnection.InFlight
 
     /// Submits an operation of a connection, which has none of this kind in flight.
-    func submit(_ operation: Operation, _ slot: Int, _ kind: Kind) {
-        guard let reactor, reactor.submit(operation, for: self, tag: Self.tag(slot, kind)) else { return }
-        connections[slot].inFlight.insert(kind)
+    private func submit(_ operation: Operation, _ slot: Int, _ kind: Kind) {
+        guard let reactor, reactor.submit(operation, for: self, tag: kind.tag(slot)) else { return }
+        connections[slot].start(kind)
     }
 
-    /// Cancels what waits, and might never end by itself.
-    func cancelWaiting(_ slot: Int) {
+    /// Watches a connection's socket, if it has one that matters.
+    private func watch(_ slot: Int) {
+        guard connections[slot].isWatched else { return }
+        submit(.watch(connections.file(slot), PollEvents.readable | PollEvents.ended), slot, .watch)
+    }
+
+    /// Cancels operations that only wait, and might never end by themselves.
+    private func cancelWaiting(_ slot: Int) {
         for kind in [Kind.watch, .writable, .pause] where connections[slot].inFlight.contains(kind) {
-            reactor?.cancel(tag: Self.tag(slot, kind), of: self)
+            reactor?.cancel(tag: kind.tag(slot), of: self)
         }
-    }
-
-    func file(_ slot: Int) -> IOFile { IOFile(descriptor: connections[slot].socket) }
-
-    private static func tag(_ slot: Int, _ kind: Kind) -> UInt32 {
-        UInt32(truncatingIfNeeded: slot) << 8 | UInt32(kind.rawValue)
     }
 
     override package func ioEvent(tag: UInt32, result: Int32) {
-        watched(Int(tag >> 8), result)
-    }
-
-    override package func ioCompleted(tag: UInt32, result: Int32) {
-        let slot = Int(tag >> 8)
-        let kind = Kind(rawValue: UInt8(truncatingIfNeeded: tag))
-        connections[slot].inFlight.remove(kind)
-        switch kind {
-        case .watch: watchEnded(slot, result)
-        case .writable: connections[slot].isBlocked = false
-        case .receive: received(slot, result)
-        case .send: sent(slot, result)
-        case .flush: flushed(slot, result)
-        case .line: lineCompleted(slot, result)
-        case .pause: dialAgain(slot)
-        default: break
-        }
+        let slot = Kind.parse(tag).slot
+        notice(slot, result)
         settle(slot)
     }
 
-    /// Takes a message for an operation on guest memory; nil while all are in flight.
-    func takeMessage() -> Int? {
-        guard let message = freeMessages.takeFirst() else { return nil }
-        messagesInFlight += 1
-        return message
+    override package func ioCompleted(tag: UInt32, result: Int32) {
+        let (slot, kind) = Kind.parse(tag)
+        connections[slot].complete(kind)
+        switch kind {
+        case .watch: completeWatch(slot, result)
+        case .receive:
+            if rx.completeRead(slot, result, on: context?.queue(Queues.receive)) { discard(slot) }
+            wakeWaiting()
+        case .send:
+            tx.completeSend(slot, result, on: context?.queue(Queues.transmit))
+            wakeWaiting()
+        case .flush: tx.completeFlush(slot, result, on: context?.queue(Queues.transmit))
+        case .line: act(connect.completeLine(slot, result), slot)
+        case .pause: act(connect.dial(slot), slot)
+        default: break
+        }
+        if tx.takeRoom() { wakeTransmit() }
+        settle(slot)
     }
 
-    func releaseMessage(_ message: Int) {
-        freeMessages.append(message)
-        messagesInFlight -= 1
-        if !ready.isEmpty { wakeReceive() }
-        if !sendable.isEmpty { wakeTransmit() }
+    /// A watch has ended: it was cancelled, or the kernel wants to be asked again.
+    private func completeWatch(_ slot: Int, _ result: Int32) {
+        if result < 0, result != -Errno.canceled.rawValue { return act(connections[slot].loseWatch(), slot) }
+        if result > 0 { notice(slot, result) }
+        watch(slot)
     }
 
-    // MARK: Words
+    /// A socket has got data, or its other end has shut down or closed.
+    private func notice(_ slot: Int, _ events: Int32) {
+        let events = Int16(truncatingIfNeeded: events)
+        let isGone = events & PollEvents.gone != 0
+        act(connections[slot].notice(isLast: events & PollEvents.ended != 0, isGone: isGone), slot)
+    }
 
-    /// Has the guest's buffers filled in this turn, or the next.
-    func wakeReceive() {
+    private func act(_ outcome: VsockConnection.SocketOutcome, _ slot: Int) {
+        switch outcome {
+        case .none: break
+        case .readLine: act(connect.look(slot), slot)
+        case .discard: discard(slot)
+        case .close: close(slot)
+        case .reset: reset(slot)
+        }
+    }
+
+    // MARK: Turns
+
+    /// Serves connections that waited for a message, in this turn or the next.
+    private func wakeWaiting() {
+        if rx.hasReadyConnection { wakeReceive() }
+        if tx.hasSendable { wakeTransmit() }
+    }
+
+    /// Fills the guest's buffers in this turn, or the next.
+    private func wakeReceive() {
         if !isServing, !isTaking, let context, let queue = context.queue(Queues.receive) { context.resume(queue) }
     }
 
-    /// Has packets taken and sent in this turn, or the next.
-    func wakeTransmit() {
+    /// Takes and sends packets in this turn, or the next.
+    private func wakeTransmit() {
         if !isTaking, let context, let queue = context.queue(Queues.transmit) { context.resume(queue) }
     }
 
-    func complain(_ text: String) {
+    private func complain(_ text: String) {
         logLimit.write(.warn, id, text)
     }
 }

@@ -1,6 +1,6 @@
 import Host
 
-/// The guest's data that waits in the device for a slow reader on the host: a ring over memory that somebody else keeps.
+/// The guest's data that waits in the device for a slow reader on the host: a ring over memory that `TxPath` keeps.
 struct VsockBacklog: BitwiseCopyable {
     private var memory: HostSlice?
     private var start = 0

@@ -1,6 +1,6 @@
 import Host
 
-/// What a packet does (`VIRTIO_VSOCK_OP_*`, virtio 1.2 section 5.10.6).
+/// The operation of a packet (`VIRTIO_VSOCK_OP_*`, virtio 1.2 section 5.10.6).
 struct VsockOperation: RawRepresentable, Equatable {
     let rawValue: UInt16
 
@@ -19,46 +19,49 @@ enum VsockType {
     static let stream: UInt16 = 1
 }
 
-/// Addresses that have a meaning for everybody.
+/// Well-known context identifiers.
 enum VsockCID {
     static let host: UInt64 = 2
 }
 
-/// Which of its directions a peer has ended for good (`VIRTIO_VSOCK_SHUTDOWN_F_*`).
-struct VsockEnds: OptionSet {
+/// Which of its directions a peer has shut down for good (`VIRTIO_VSOCK_SHUTDOWN_F_*`).
+struct VsockShutdown: OptionSet {
     let rawValue: UInt32
 
-    /// It takes no more data.
-    static let receiving = VsockEnds(rawValue: 1)
-    /// It sends no more data.
-    static let sending = VsockEnds(rawValue: 2)
-    static let both: VsockEnds = [.receiving, .sending]
+    /// The peer takes no more data.
+    static let receiving = VsockShutdown(rawValue: 1)
+    /// The peer sends no more data.
+    static let sending = VsockShutdown(rawValue: 2)
+    static let both: VsockShutdown = [.receiving, .sending]
 }
 
-/// What tells a device's connections apart: the device knows but one guest and one host.
+/// The ports of a connection, which identify it: a device serves one guest and one host.
 struct VsockPorts: BitwiseCopyable, Equatable {
     var guest: UInt32
     var host: UInt32
 }
 
-/// What precedes each packet's data (`struct virtio_vsock_hdr`, virtio 1.2 section 5.10.6).
+/// The header before each packet's data (`struct virtio_vsock_hdr`, virtio 1.2 section 5.10.6).
 struct VsockHeader: BitwiseCopyable, Equatable {
     var sourceCID: UInt64 = 0
     var destinationCID: UInt64 = 0
     var sourcePort: UInt32 = 0
     var destinationPort: UInt32 = 0
-    /// How many bytes of data follow.
+    /// Length of the data [bytes].
     var length: UInt32 = 0
     var type = VsockType.stream
     var operation = VsockOperation.reset
-    /// Of a shutdown: `VsockEnds`.
+    /// Of a shutdown: `VsockShutdown`.
     var flags: UInt32 = 0
-    /// `buf_alloc`: how much the sender keeps for the receiver's data, in bytes.
+    /// `buf_alloc`: the sender's buffer for the receiver's data [bytes].
     var bufferSize: UInt32 = 0
-    /// `fwd_cnt`: how many bytes have left that buffer since the beginning, modulo 2^32.
+    /// `fwd_cnt`: bytes that have left that buffer since the connection began, modulo 2^32.
     var forwarded: UInt32 = 0
 
     static let size = 44
+
+    /// Whether the packet is for a stream socket of the host.
+    var isForHostStream: Bool { destinationCID == VsockCID.host && type == VsockType.stream }
 }
 
 extension VsockHeader {
