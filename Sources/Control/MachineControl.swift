@@ -262,7 +262,8 @@ package struct BlockDeviceInfo: Equatable, Sendable {
     package var deviceID: String
     /// The image's path.
     package var file: String
-    package var format = "raw"
+    /// The image's format, as QEMU spells it.
+    package var format: String
     package var isReadOnly = false
     /// Whether the host's page cache is passed by.
     package var isDirect = false
@@ -275,10 +276,11 @@ package struct BlockDeviceInfo: Equatable, Sendable {
     /// What becomes of writes that are all zeroes: `off`, `on` or `unmap`.
     package var zeroDetection = "off"
 
-    package init(id: String, deviceID: String, file: String, size: UInt64) {
+    package init(id: String, deviceID: String, file: String, format: String, size: UInt64) {
         self.id = id
         self.deviceID = deviceID
         self.file = file
+        self.format = format
         self.size = size
     }
 }

@@ -19,8 +19,8 @@ import Testing
         let image = try RawImage(path: file.path, readOnly: false, direct: direct)
         #expect(image.size == 1 << 20)
         #expect(image.isDirect == direct)
-        #expect(image.logicalBlockSize == 512)
-        #expect(image.physicalBlockSize >= 512)
+        #expect(image.limits.logicalBlockSize == 512)
+        #expect(image.limits.physicalBlockSize >= 512)
         #expect(direct ? image.alignment.offset >= 512 : image.alignment.offset == 1)
         let other = try RawImage(path: file.path, readOnly: true, direct: false)
         #expect(other.identity == image.identity)
@@ -38,9 +38,9 @@ import Testing
     @Test func saysWhenDirectIsNotToBeHad() throws {
         #expect(
             problem("/proc/self/status", readOnly: true, direct: true)
-                == "its file system does not do direct I/O; use direct=off")
+                == "its file system does not support direct I/O; use direct=off")
         let file = try TemporaryFile(size: 1000)
-        #expect(problem(file.path, direct: true)?.contains("no multiple of the 512 bytes") == true)
+        #expect(problem(file.path, direct: true)?.contains("not a multiple of 512,") == true)
         #expect(problem(file.path, direct: false) == nil)
         #expect(problem(file.path, readOnly: true, direct: true) == nil)
     }
@@ -88,10 +88,10 @@ import Testing
         #expect(try problem(handedOver: "/", [.readOnly, .directory], readOnly: true) == kind)
         #expect(
             try problem(handedOver: "/proc/self/status", .readOnly, readOnly: true, direct: true)
-                == "its file system does not do direct I/O; use direct=off")
+                == "its file system does not support direct I/O; use direct=off")
         let file = try TemporaryFile(size: 1000)
         #expect(
-            try problem(handedOver: file.path, .readWrite, direct: true)?.contains("no multiple of the 512 bytes")
+            try problem(handedOver: file.path, .readWrite, direct: true)?.contains("not a multiple of 512,")
                 == true)
     }
 

@@ -113,8 +113,8 @@ def test_files_that_cannot_be_used(work):
             *kernel, *disk("/dev/zero", "direct=off"),
         ),
         (
-            "-drive id=a: image 'file': its size, 1000 bytes, is no multiple of the 512 bytes that direct=on needs "
-            "here; make it one, or use direct=off",
+            "-drive id=a: image 'file': its size of 1000 bytes is not a multiple of 512, which direct=on requires; "
+            "resize it or use direct=off",
             *kernel, *disk("file"),
         ),
         ("-D /nope/log: cannot open the log: " + no_entry, *options, "-D", "/nope/log"),
@@ -167,8 +167,8 @@ def test_image_that_another_program_locked(work):
             fcntl.lockf(image, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             refused(
                 work,
-                f"-drive id=a: image 'image': failed to get the {kind} lock: another process uses it; end that one, "
-                "or open the image with readonly=on in both",
+                f"-drive id=a: image 'image': failed to get the {kind} lock: another process uses it; end that "
+                "process, or use readonly=on in both",
                 *start[:-1], start[-1] + (",readonly=on" if kind == "read" else ""),
             )
 

@@ -11,7 +11,7 @@ are units, which drive the same devices by the thousand or by the million):
      23  G registers.c (rings on one another); HostileTransportTests case 4
      24  G registers.c, and below, while disks come and go; LifeCycleTests, *HostileTests (aResetWaitsForWhatIsInFlight)
      25  G devices.c; BlockHostileTests
-     26  BlockHostileTests (a format's magic), ImageRequestsTests; test_faults (a short image, a full disk, a bad one)
+     26  BlockHostileTests (a format's magic), RawRequestsTests; test_faults (a short image, a full disk, a bad one)
      27  G devices.c; NetworkHostileTests, NetworkControlTests; test_faults (a tap that vanishes)
      28  G devices.c; VsockHostileTests, VsockBufferTests
      29  G devices.c; BalloonHostileTests

@@ -162,7 +162,7 @@ def test_a_disk_changes(work):
         for disk, path in ("a", first), ("b", second):
             qmp.execute("block_resize", {"device": disk, "size": 2 << 20})
             assert path.stat().st_size == 2 << 20
-            refused(qmp, "block_resize", {"node-name": disk, "size": 1 << 20}, "that would cut it off")
+            refused(qmp, "block_resize", {"node-name": disk, "size": 1 << 20}, "that would cut off data")
             qmp.execute("block_set_io_throttle", {"id": disk, "bps": 0, "iops": 200})
             refused(qmp, "block_set_io_throttle", {"id": disk, "bps": 1, "iops": 200}, "'bps' must be")
         [info, _] = sorted(qmp.execute("query-block"), key=lambda disk: disk["device"])

@@ -124,7 +124,7 @@ def test_disks_come_from_the_paths_that_are_given(work):
                 node = {"node-name": "b", "file": {"driver": "file", "filename": str(path)}, "read-only": read_only}
                 refused(tiny.qmp, "blockdev-add", node, f"image '{path}': {denied}")
         node = {"node-name": "b", "file": {"driver": "file", "filename": str(constant)}, "cache": {"direct": False}}
-        refused(tiny.qmp, "blockdev-add", node, "Permission denied; it can be used with readonly=on")
+        refused(tiny.qmp, "blockdev-add", node, "Permission denied; use readonly=on")
         tiny.qmp.execute("quit")
         assert tiny.wait() == 0 and not list(work.glob("*.sock"))
     with Tiny(work, SPIN, *HOT) as tiny:

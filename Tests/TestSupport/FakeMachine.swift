@@ -30,7 +30,7 @@ package final class FakeMachine: MachineControl {
         "invalid_operations",
     ].enumerated().map { DeviceCounters.Counter(name: $1, value: UInt64($0), isBytes: $1.hasSuffix("bytes")) }
     package var blockDevices: [BlockDeviceInfo] = {
-        var disk = BlockDeviceInfo(id: "rootfs", deviceID: "blk0", file: "/img/root.ext4", size: 1 << 30)
+        var disk = BlockDeviceInfo(id: "rootfs", deviceID: "blk0", file: "/img/root.ext4", format: "raw", size: 1 << 30)
         disk.isReadOnly = true
         disk.iops = 500
         return [disk]

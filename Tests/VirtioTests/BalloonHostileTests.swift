@@ -183,7 +183,8 @@ import Virtio
         let file = try TemporaryFile(size: 1 << 20)
         let image = try RawImage(path: file.path, readOnly: false, direct: true)
         let disk = try VirtioDriver(
-            BlockDevice(id: "disk0", image: image), memory: rig.memory, reactor: rig.driver.reactor, base: 0x80000)
+            BlockDevice(id: "disk0", image: .raw(image)), memory: rig.memory, reactor: rig.driver.reactor, base: 0x80000
+        )
         let queue = try disk.start()[0]
         let header = try disk.allocate(16)
         let status = try disk.allocate(1)

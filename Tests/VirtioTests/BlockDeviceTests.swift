@@ -21,8 +21,8 @@ import Virtio
         #expect(driver.readConfig(UInt64.self, at: 0) == 2048)
         #expect(driver.readConfig(UInt32.self, at: 12) == 126)
         #expect(driver.readConfig(UInt32.self, at: 20) == 512)
-        #expect(512 << UInt64(driver.readConfig(UInt8.self, at: 24)) == UInt64(disk.image.physicalBlockSize))
-        #expect(driver.readConfig(UInt16.self, at: 26) == UInt16(disk.image.physicalBlockSize / 512))
+        #expect(512 << UInt64(driver.readConfig(UInt8.self, at: 24)) == UInt64(disk.image.limits.physicalBlockSize))
+        #expect(driver.readConfig(UInt16.self, at: 26) == UInt16(disk.image.limits.physicalBlockSize / 512))
         #expect(driver.readConfig(UInt16.self, at: 34) == 3)
         #expect(driver.readConfig(UInt32.self, at: 36) == 0x7fffff)
         #expect(driver.readConfig(UInt32.self, at: 40) == 8)
@@ -117,7 +117,7 @@ import Virtio
             #expect(contents[block * 4096..<block * 4096 + 4096].allSatisfy { $0 == (isZero ? 0 : 0xff) })
         }
         #expect(try disk.file.allocatedBytes() <= 520 << 10)
-        #expect(disk.device.counters.unmaps == 2)
+        #expect(disk.device.statistics.unmaps == 2)
     }
 
     /// The test plays the kernel: a real completion that comes later finds nobody waiting.
@@ -146,8 +146,8 @@ import Virtio
         try disk.driver.wait { disk.queue.usedCount == 1 && disk.device.operationsInFlight == 0 }
         #expect(disk.queue.takeUsed() == DriverQueue.Used(head: 0, written: 1))
         #expect(try disk.driver.memory.load(at: status, as: UInt8.self) == 1)
-        #expect(disk.device.counters.failures == 1)
-        #expect(disk.device.counters.failedWrites == 1)
+        #expect(disk.device.statistics.failures == 1)
+        #expect(disk.device.statistics.failedWrites == 1)
         #expect(try disk.request(Kind.read, count: 512).status == 0)
         #expect(!disk.driver.status.contains(.deviceNeedsReset))
     }
@@ -175,8 +175,8 @@ import Virtio
         #expect(try disk.request(Kind.read, 1024, count: 4096).status == 1)
         #expect(try disk.request(Kind.read, 120, count: 8192).status == 1)
         #expect(try disk.request(Kind.read, 0, count: 4096).status == 0)
-        #expect(disk.device.counters.reads == 2)
-        #expect(disk.device.counters.failures == 2)
+        #expect(disk.device.statistics.reads == 2)
+        #expect(disk.device.statistics.failures == 2)
     }
 
     @Test func tellsOfHostErrorsOnceASecond() throws {
@@ -213,13 +213,14 @@ import Virtio
         _ = try disk.request(Kind.flush)
         _ = try disk.request(Kind.read, 1 << 40, count: 512)
         _ = try disk.request(Kind.getID, count: 20)
-        let counters = disk.device.counters
-        #expect(counters.writes == 1 && counters.bytesWritten == 1024)
-        #expect(counters.reads == 2 && counters.bytesRead == 2048)
-        #expect(counters.flushes == 1 && counters.unmaps == 0 && counters.failures == 1 && counters.invalid == 1)
-        let told = disk.device.tally.filter { $0.value != 0 }
+        let statistics = disk.device.statistics
+        #expect(statistics.writes == 1 && statistics.bytesWritten == 1024)
+        #expect(statistics.reads == 2 && statistics.bytesRead == 2048)
+        #expect(statistics.flushes == 1 && statistics.unmaps == 0)
+        #expect(statistics.failures == 1 && statistics.invalid == 1)
+        let counters = disk.device.counters.filter { $0.value != 0 }
         #expect(
-            told == [
+            counters == [
                 DeviceCounter("rd_operations", 2), DeviceCounter("wr_operations", 1),
                 DeviceCounter("flush_operations", 1), DeviceCounter("rd_bytes", 2048, isBytes: true),
                 DeviceCounter("wr_bytes", 1024, isBytes: true), DeviceCounter("invalid_operations", 1),

@@ -8,7 +8,7 @@ import Virtio
 /// A block device on a file of its own, and the driver that plays the guest.
 final class BlockDisk {
     let file: TemporaryFile
-    let image: RawImage
+    let image: DiskImage
     let device: BlockDevice
     let driver: VirtioDriver
     var queues: [DriverQueue] = []
@@ -27,11 +27,12 @@ final class BlockDisk {
     /// Makes the device, and starts it unless `isStarted` says otherwise.
     init(
         size: UInt64 = 1 << 20, readOnly: Bool = false, direct: Bool = false, inMemory: Bool = false,
-        leastAlignment: Int = 512, memory: Int = 4 << 20, features: Features? = nil, isStarted: Bool = true,
+        minimumAlignment: Int = 512, memory: Int = 4 << 20, features: Features? = nil, isStarted: Bool = true,
         _ change: (inout BlockDevice.Options) -> Void = { _ in }
     ) throws {
         file = try TemporaryFile(size: size, inMemory: inMemory)
-        image = try RawImage(path: file.path, readOnly: readOnly, direct: direct, leastAlignment: leastAlignment)
+        image = .raw(
+            try RawImage(path: file.path, readOnly: readOnly, direct: direct, minimumAlignment: minimumAlignment))
         var options = BlockDevice.Options()
         change(&options)
         device = BlockDevice(id: "disk0", image: image, options: options)

@@ -200,7 +200,7 @@ import Virtio
         let magic: [UInt8] = [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]
         #expect(try disk.request(Kind.write, 0, magic + [UInt8](repeating: 0, count: 504)).status == 0)
         let again = BlockDevice(
-            id: "again", image: try RawImage(path: disk.file.path, readOnly: true, direct: false))
+            id: "again", image: try .open(path: disk.file.path, readOnly: true, direct: false))
         #expect(again.readConfig(at: 0, size: 8) == 2048)
         #expect(try disk.request(Kind.read, 0, count: 512).bytes.prefix(8) == magic[...])
     }

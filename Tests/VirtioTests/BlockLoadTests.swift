@@ -21,22 +21,22 @@ import Virtio
 
     struct Setting: CustomTestStringConvertible, Sendable {
         var direct: Bool
-        var leastAlignment = 512
+        var minimumAlignment = 512
         var features: Features?
         var seed: UInt64
-        var testDescription: String { "direct \(direct), blocks of \(leastAlignment), seed \(seed)" }
+        var testDescription: String { "direct \(direct), blocks of \(minimumAlignment), seed \(seed)" }
     }
 
     @Test(arguments: [
         Setting(direct: false, seed: 1), Setting(direct: true, seed: 2),
-        Setting(direct: true, leastAlignment: 4096, seed: 3),
-        Setting(direct: true, leastAlignment: 4096, features: .version1, seed: 4),
+        Setting(direct: true, minimumAlignment: 4096, seed: 3),
+        Setting(direct: true, minimumAlignment: 4096, features: .version1, seed: 4),
         Setting(direct: false, features: [.version1, .blockFlush, .ringEventIndex], seed: 5),
     ])
     func mixedRequestsLeaveWhatAModelSays(setting: Setting) throws {
         let size = 4 << 20
         let disk = try BlockDisk(
-            size: UInt64(size), direct: setting.direct, leastAlignment: setting.leastAlignment, memory: 24 << 20,
+            size: UInt64(size), direct: setting.direct, minimumAlignment: setting.minimumAlignment, memory: 24 << 20,
             features: setting.features
         ) {
             $0.discards = true
@@ -146,7 +146,7 @@ import Virtio
         }
         for queue in disk.queues { try offerReads(128, on: queue, disk.driver) }
         try disk.driver.wait { disk.queues.allSatisfy { $0.usedCount == 128 } }
-        #expect(disk.device.counters.reads == 1024)
+        #expect(disk.device.statistics.reads == 1024)
         #expect(disk.device.isIdle)
     }
 

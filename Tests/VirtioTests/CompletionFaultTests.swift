@@ -119,7 +119,7 @@ private struct Failed: Error {
 }
 
 private func useDisk(_ end: BadEnd?, direct: Bool) throws {
-    let disk = try BlockDisk(size: 64 << 10, direct: direct, leastAlignment: direct ? 4096 : 512) {
+    let disk = try BlockDisk(size: 64 << 10, direct: direct, minimumAlignment: direct ? 4096 : 512) {
         $0.discards = true
         $0.zeroDetection = .unmap
     }

@@ -1,10 +1,10 @@
-/// Why an image cannot be used.
+/// The reason why an image cannot be used.
 package struct ImageError: Error, Equatable, CustomStringConvertible {
     /// The image's path, as the user gave it.
     package let path: String
-    /// What is wrong and what would be right.
+    /// The failure and its remedy.
     package let problem: String
-    /// Whether the host does not let this process open the image in any way.
+    /// Whether the host denies this process any access to the image.
     package var isDenied = false
 
     package var description: String { "image '\(path)': \(problem)" }

@@ -5,67 +5,69 @@ import Host
 import Options
 import Virtio
 
-/// An image that is open, for one disk: `-drive` or `blockdev-add`.
+/// An open image for one disk: `-drive` or `blockdev-add`.
 final class Drive {
     let spec: DriveSpec
-    /// The image's size in bytes when it was opened, or grew.
+    /// The image's format, as QEMU spells it.
+    let format: String
+    /// The image's size in bytes, as of opening or the last `grow`.
     private(set) var size: UInt64
     /// Nil after `close`.
-    fileprivate var image: RawImage?
+    fileprivate var image: DiskImage?
     private let identity: (device: UInt64, inode: UInt64)
-    /// Whether somebody else has opened it, and may still have it open.
+    /// Whether another process has opened the image, and may still have it open.
     let isHandedOver: Bool
     private var isLocked = false
 
     /// Opens the image.
     ///
     /// - Parameters:
-    ///   - place: what errors call it.
-    ///   - remedy: what is to be done if the process may not open it.
-    convenience init(_ spec: DriveSpec, _ place: String, ifDenied remedy: String? = nil) throws(MachineError) {
-        let image: RawImage
+    ///   - subject: the drive's name in errors.
+    ///   - remedy: the remedy in the error if the host denies access.
+    convenience init(_ spec: DriveSpec, _ subject: String, ifDenied remedy: String? = nil) throws(MachineError) {
+        let image: DiskImage
         do {
-            image = try RawImage(path: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
+            image = try .open(path: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
         } catch {
-            throw MachineError(place, "\(error)" + (remedy.map { error.isDenied ? "; \($0)" : "" } ?? ""))
+            throw MachineError(subject, "\(error)" + (remedy.map { error.isDenied ? "; \($0)" : "" } ?? ""))
         }
         self.init(spec, image, isHandedOver: false)
     }
 
-    /// Takes over the image that is open already.
+    /// Takes over an open image.
     convenience init(
-        _ spec: DriveSpec, _ place: String, handedOver file: consuming FileDescriptor
+        _ spec: DriveSpec, _ subject: String, handedOver file: consuming FileDescriptor
     ) throws(MachineError) {
-        let image: RawImage
+        let image: DiskImage
         do {
-            image = try RawImage(
-                handedOver: file, name: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
+            image = try .inherit(file, name: spec.file, readOnly: spec.isReadOnly, direct: spec.isDirect)
         } catch {
-            throw MachineError(place, "\(error)")
+            throw MachineError(subject, "\(error)")
         }
         self.init(spec, image, isHandedOver: true)
     }
 
-    private init(_ spec: DriveSpec, _ image: RawImage, isHandedOver: Bool) {
+    private init(_ spec: DriveSpec, _ image: DiskImage, isHandedOver: Bool) {
         self.spec = spec
         self.image = image
         self.isHandedOver = isHandedOver
+        format = image.format
         identity = image.identity
         size = image.size
     }
 
-    /// Gives the image up: it is closed, unless a device still has it.
+    /// Gives the image up; it closes when no device has it.
     func close() { image = nil }
 
     /// Whether this is the image's file.
     func isImage(_ file: FileStatus) -> Bool { identity == (file.device, file.inode) }
 
-    /// Whether both are the same file, and one of them writes it.
+    /// Whether both drives are the same file, and one of them writes to it.
     func conflicts(with other: Drive) -> Bool {
         identity == other.identity && !(spec.isReadOnly && other.spec.isReadOnly)
     }
 
-    /// Makes the image's file longer, or finds that something else has done so.
+    /// Makes the disk longer; does nothing if it has this size.
     func grow(to size: UInt64) throws(MachineError) {
         do {
             try image?.grow(to: size)
@@ -75,7 +77,7 @@ final class Drive {
         self.size = size
     }
 
-    /// Keeps other programs from opening the image in a way that conflicts.
+    /// Keeps other processes from opening the image in a conflicting way.
     func lock() throws(MachineError) {
         guard !isLocked else { return }
         do {
@@ -86,7 +88,7 @@ final class Drive {
         isLocked = true
     }
 
-    /// Takes the lock anew if it was taken: the process loses it with any descriptor of the file that it closes.
+    /// Takes the lock again, if it was taken: the process loses it when it closes any descriptor of the file.
     func renewLock() {
         guard isLocked else { return }
         do {
@@ -97,12 +99,12 @@ final class Drive {
     }
 }
 
-/// A disk of the machine. Its image belongs to the reactor that the device lives on.
+/// A block device of the VM. Its image belongs to the device's reactor.
 final class Disk: MachineDevice {
     let drive: Drive
     let device: BlockDeviceSpec
     var events: EventSink?
-    /// The most requests a second on average; 0 is no limit.
+    /// The most requests a second on average; 0 for no limit.
     var iops: UInt32
 
     init(_ drive: Drive, _ device: BlockDeviceSpec) {
@@ -151,9 +153,10 @@ final class Disk: MachineDevice {
         return options
     }
 
-    /// What QMP tells about it.
+    /// The disk's description in QMP.
     var info: BlockDeviceInfo {
-        var info = BlockDeviceInfo(id: drive.spec.id, deviceID: id, file: drive.spec.file, size: drive.size)
+        var info = BlockDeviceInfo(
+            id: drive.spec.id, deviceID: id, file: drive.spec.file, format: drive.format, size: drive.size)
         info.isReadOnly = drive.spec.isReadOnly
         info.isDirect = drive.spec.isDirect
         info.zeroDetection = drive.spec.zeroDetection.rawValue

@@ -140,7 +140,7 @@ final class ReactorDevices {
     /// What the devices that live here tell of themselves.
     var reports: [DeviceReport] {
         transports.compactMap { slot, transport in
-            transport.virtio.device.map { DeviceReport(slot: slot, id: $0.id, counters: $0.tally) }
+            transport.virtio.device.map { DeviceReport(slot: slot, id: $0.id, counters: $0.counters) }
         }
     }
 

@@ -2,45 +2,44 @@ package import Backends
 import EventLoop
 package import Host
 
-/// A disk (virtio 1.2 section 5.2): takes requests from its queues, has the image carry them out, and reports.
+/// A block device (virtio 1.2 section 5.2): takes requests from its queues and has the image carry them out.
 ///
-/// Each request has a slot from arrival to end, and a slot's number is the tag of its operations; nothing is allocated
-/// for a request. All host interfaces that a user may choose (`aio=io_uring`, `native`, `threads`, `off`) are this one:
-/// the ring never blocks the reactor, as `native` and `io_uring` promise, and finishes cached transfers at once, as
-/// `off` does. What the choice must not change, it does not: `direct` alone decides about the host's cache, and a write
-/// is on stable storage when a flush after it has ended or, for a driver without flushes, when it has ended itself.
+/// Each request has a slot from arrival to end, and the slot's number is the tag of its operations. A request allocates
+/// nothing. All values of `aio=` are this one implementation: the ring never blocks the reactor, as `native` and
+/// `io_uring` promise, and finishes cached transfers at once, as `off` does. `direct` alone decides about the host's
+/// page cache. A write is on stable storage after the next flush; without the flush feature, when it ends.
 package final class BlockDevice: VirtioDevice {
-    /// What the user may choose about a disk.
+    /// The user's choices.
     package struct Options: Sendable {
-        /// What GET_ID answers; its first 20 bytes.
+        /// The answer to GET_ID; its first 20 bytes.
         package var serial = ""
         /// 1 to 32.
         package var queues = 1
         /// A power of two, 4 to 1024.
         package var queueSize: UInt16 = 256
-        /// Whether the guest may give storage back.
+        /// Whether the guest may discard.
         package var discards = false
         package var zeroDetection = ZeroDetection.off
-        /// The most requests a second on average; 0 is no limit.
+        /// The most requests a second on average; 0 for no limit.
         package var iopsLimit: UInt32 = 0
-        /// Told of requests that the host could not carry out, at most once a second.
+        /// Called with requests that failed on the host, at most once a second.
         package var onFailure: (@Sendable (Failure) -> Void)?
 
         package init() {}
     }
 
-    /// A request that the host could not carry out.
+    /// A request that failed on the host.
     package struct Failure: Equatable, Sendable {
         package let isRead: Bool
         package let error: Errno
     }
 
-    /// Who makes a request, and where its answer goes.
-    struct Request: BitwiseCopyable {
+    /// A request in flight.
+    private struct Request: BitwiseCopyable {
         var type = BlockRequestType.read
         var queue: Int32 = 0
         var head: UInt16 = 0
-        /// The range under way and the number of ranges, of a discard or zeroing.
+        /// The current range and the number of ranges, of a discard or write zeroes request.
         var range: UInt8 = 0
         var ranges: UInt8 = 0
         var bytes: UInt32 = 0
@@ -50,70 +49,71 @@ package final class BlockDevice: VirtioDevice {
         var nextFree: Int32 = 0
     }
 
-    let image: RawImage
-    let options: Options
-    let table: FixedTable<Request>
-    /// The ranges of the request in slot `n`, from `n * BlockRange.mostSegments`; none if there are no such requests.
-    let ranges: FixedTable<BlockRange>
+    private let image: DiskImage
+    private let isReadOnly: Bool
+    private let options: Options
+    private let table: FixedTable<Request>
+    /// The ranges of the request in slot `n`, from `n * BlockRange.mostSegments`; empty without such requests.
+    private let ranges: FixedTable<BlockRange>
     private var firstFree: Int32 = 0
     private var busy = 0
-    private(set) var context: DeviceContext?
-    private var registered: (file: IOFile, reactor: Reactor)?
-    private var requests: ImageRequests?
+    private var context: DeviceContext?
+    private var requests: DiskRequests?
     private var isDurable = false
     private var capacity: UInt64
     private var limiter: RateLimiter?
     private var isTimerSet = false
     private var isWaitingForSlot = false
-    private var counts = BlockCounters()
+    private var results = BlockStatistics()
     private var logLimit = LogLimit()
-    /// When `onFailure` may be told again, in nanoseconds.
+    /// The earliest time of the next call of `onFailure`, in nanoseconds.
     private var nextNotice: UInt64 = 0
 
     private static let mostSlots = 512
     private static let timerTag = UInt32.max
 
     /// - Parameters:
-    ///   - id: what the log calls the disk.
-    ///   - image: where its bytes are; used by this device alone, unless it is read-only.
-    package init(id: String, image: RawImage, options: Options = Options()) {
+    ///   - id: the disk's name in the log.
+    ///   - image: used by this device alone, unless it is read-only.
+    package init(id: String, image: DiskImage, options: Options = Options()) {
         self.image = image
         self.options = options
+        isReadOnly = image.isReadOnly
         let queues = min(max(options.queues, 1), 32)
         let slots = min(queues * Int(options.queueSize), Self.mostSlots)
         table = FixedTable(repeating: Request(), count: slots)
         capacity = image.size / sectorSize
         limiter = RateLimiter(rate: options.iopsLimit)
-        let features = Self.features(image, options)
+        let features = BlockConfig.features(image, options)
         let hasRanges = !features.isDisjoint(with: [.blockDiscard, .blockWriteZeroes])
         ranges = FixedTable(repeating: BlockRange(), count: hasRanges ? slots * BlockRange.mostSegments : 0)
         super.init(
             id: id, type: .block, features: features,
             queueSizes: [UInt16](repeating: options.queueSize, count: queues),
-            config: Self.config(image, options, features))
+            config: BlockConfig.space(image, options, features))
         for slot in 0..<slots { table[slot].nextFree = slot + 1 < slots ? Int32(slot + 1) : -1 }
         if image.size % sectorSize != 0 {
             Log.warn(id, "the last \(image.size % sectorSize) bytes of '\(image.path)' fill no sector and stay unused")
         }
     }
 
-    /// What the disk has done since it was made.
-    package var counters: BlockCounters { counts }
+    /// The finished requests since the device was made.
+    package var statistics: BlockStatistics { results }
 
-    override package var tally: [DeviceCounter] { counts.all }
+    override package var counters: [DeviceCounter] { results.counters }
 
-    /// Sets the most requests a second on average; 0 is no limit. Requests that wait go by the new one.
+    /// Sets the most requests a second on average; 0 for no limit. It applies to requests that wait, too.
     package func limit(iops: UInt32) {
         limiter = RateLimiter(rate: iops)
         if isTimerSet { context?.reactor.cancel(tag: Self.timerTag, of: self) }
         resumeQueues()
     }
 
-    /// Tells the driver the image's new size, after somebody has changed it.
+    /// Reads the image's new size and announces it to the driver.
     package func imageResized() throws(ImageError) {
         try image.refreshSize()
         capacity = image.size / sectorSize
-        config.set(capacity, at: 0)
+        config.set(capacity, at: BlockConfig.capacity)
         context?.configChanged()
     }
 
@@ -123,18 +123,15 @@ package final class BlockDevice: VirtioDevice {
         self.context = context
         isDurable = !context.features.contains(.blockFlush)
         guard requests == nil else { return }
-        let file = context.reactor.register(image.descriptor)
-        registered = (file, context.reactor)
-        requests = ImageRequests(
-            image, file: file, slots: table.count, segments: Int(options.queueSize),
+        requests = DiskRequests(
+            image, on: context.reactor, slots: table.count, segments: Int(options.queueSize),
             zeroDetection: options.zeroDetection == .unmap && !options.discards ? .keep : options.zeroDetection)
     }
 
     override package var isIdle: Bool { busy == 0 }
 
     override package func cancelRequests() {
-        requests?.stop()
-        resumeHeldBack()
+        if let requests, let (slot, step) = requests.stop() { follow(slot, step, requests) }
         if isTimerSet { context?.reactor.cancel(tag: Self.timerTag, of: self) }
     }
 
@@ -144,6 +141,8 @@ package final class BlockDevice: VirtioDevice {
         context = nil
     }
 
+    override package func retired() { requests?.unregister() }
+
     // MARK: Requests
 
     override package func process(_ queue: Virtqueue) {
@@ -152,10 +151,9 @@ package final class BlockDevice: VirtioDevice {
             limiter?.spend()
             take(chain, queue, context, requests)
         }
-        resumeHeldBack()
     }
 
-    /// Whether another request may be taken now; if not, the queue is processed again as soon as one may.
+    /// Whether the device can take another request now; if not, the queue is processed again when it can.
     private func mayTake(_ context: DeviceContext) -> Bool {
         guard firstFree >= 0 else {
             isWaitingForSlot = true
@@ -169,10 +167,9 @@ package final class BlockDevice: VirtioDevice {
     }
 
     private func take(
-        _ chain: DescriptorChain, _ queue: Virtqueue, _ context: DeviceContext, _ requests: ImageRequests
+        _ chain: DescriptorChain, _ queue: Virtqueue, _ context: DeviceContext, _ requests: DiskRequests
     ) {
         guard let status = chain.writable.takeLastByte() else {
-            // There is nowhere to put an answer.
             logLimit.write(.warn, id, "a request has no byte for its status")
             queue.complete(chain.head, written: 0)
             return
@@ -202,12 +199,10 @@ package final class BlockDevice: VirtioDevice {
         }
     }
 
-    private func transfer(
-        _ slot: Int, _ kind: ImageRequestKind, _ memory: SliceList, _ requests: ImageRequests
-    ) {
+    private func transfer(_ slot: Int, _ kind: DiskRequestKind, _ memory: SliceList, _ requests: DiskRequests) {
         let count = UInt64(memory.byteCount)
         let sector = table[slot].sector
-        guard count % sectorSize == 0, contains(sector, count / sectorSize), kind == .read || !image.isReadOnly
+        guard count % sectorSize == 0, contains(sector, count / sectorSize), kind == .read || !isReadOnly
         else { return end(slot, .ioError) }
         guard count > 0 else { return end(slot, .ok) }
         for index in 0..<memory.count {
@@ -236,9 +231,9 @@ package final class BlockDevice: VirtioDevice {
 
     // MARK: Discarding and zeroing
 
-    /// Copies and checks the ranges, all of them before the first is touched.
-    private func takeRanges(_ slot: Int, _ memory: SliceList, _ requests: ImageRequests) {
-        guard !image.isReadOnly, memory.byteCount > 0, memory.byteCount % BlockRange.size == 0,
+    /// Copies and checks all ranges before the first one takes effect.
+    private func takeRanges(_ slot: Int, _ memory: SliceList, _ requests: DiskRequests) {
+        guard !isReadOnly, memory.byteCount > 0, memory.byteCount % BlockRange.size == 0,
             memory.byteCount / BlockRange.size <= BlockRange.mostSegments
         else { return end(slot, .ioError) }
         let known = table[slot].type == .writeZeroes ? BlockRange.unmap : 0
@@ -259,9 +254,9 @@ package final class BlockDevice: VirtioDevice {
         follow(slot, beginRange(slot, requests), requests)
     }
 
-    private func beginRange(_ slot: Int, _ requests: ImageRequests) -> ImageRequests.Step {
+    private func beginRange(_ slot: Int, _ requests: DiskRequests) -> DiskStep {
         let range = ranges[slot * BlockRange.mostSegments + Int(table[slot].range)]
-        let kind: ImageRequestKind =
+        let kind: DiskRequestKind =
             table[slot].type == .discard
             ? .discard : range.flags & BlockRange.unmap != 0 && options.discards ? .unmapZeroes : .writeZeroes
         table[slot].sector = range.sector
@@ -279,33 +274,31 @@ package final class BlockDevice: VirtioDevice {
         } else if let requests {
             let slot = Int(tag)
             follow(slot, requests.advance(slot, result: result), requests)
-            resumeHeldBack()
         }
     }
 
-    private func follow(_ slot: Int, _ step: ImageRequests.Step, _ requests: ImageRequests) {
-        var step = step
+    /// Carries out a step of a request, and those of the requests that its end lets continue.
+    private func follow(_ slot: Int, _ step: DiskStep, _ requests: DiskRequests) {
+        var (slot, step) = (slot, step)
+        var mayResume = false
         while true {
             switch step {
             case .submit(let operation):
                 context?.reactor.submit(operation, for: self, tag: UInt32(truncatingIfNeeded: slot))
-                return
-            case .wait:
-                return
+            case .wait: break
             case .done(nil) where table[slot].range &+ 1 < table[slot].ranges:
+                mayResume = true
                 table[slot].range &+= 1
                 step = beginRange(slot, requests)
+                continue
             case .done(let error):
+                mayResume = true
                 if let error { report(slot, error) }
-                return end(slot, error == nil ? .ok : .ioError, isHostFailure: error != nil)
+                end(slot, error == nil ? .ok : .ioError, isHostFailure: error != nil)
             }
+            guard mayResume, let next = requests.resume() else { return }
+            (slot, step) = next
         }
-    }
-
-    /// Lets requests go on that had to wait for others.
-    private func resumeHeldBack() {
-        guard let requests else { return }
-        while requests.hasHeldBack, let (slot, step) = requests.resume() { follow(slot, step, requests) }
     }
 
     /// Writes the status, gives the request back and frees its slot.
@@ -316,9 +309,9 @@ package final class BlockDevice: VirtioDevice {
         let data = isFromDevice && status == .ok ? request.bytes : 0
         context?.queue(Int(request.queue))?.complete(request.head, written: data &+ 1)
         if isHostFailure {
-            counts.addFailure(request.type)
+            results.addFailure(request.type)
         } else {
-            counts.add(request.type, bytes: request.bytes, status)
+            results.add(request.type, bytes: request.bytes, status)
         }
         table[slot].status = nil
         table[slot].nextFree = firstFree
@@ -337,7 +330,7 @@ package final class BlockDevice: VirtioDevice {
 
     private func report(_ slot: Int, _ error: Errno) {
         let request = table[slot]
-        // A driver may ask for a discard that the file system does not know; that is nobody's mistake.
+        // A discard fails on a file system that does not support it, and drivers expect that.
         guard error != .canceled, !(request.type == .discard && error.meansNotSupported) else { return }
         logLimit.write(
             .error, id, "\(request.type.name) at sector \(request.sector) of '\(image.path)' failed: \(error)")
@@ -345,9 +338,5 @@ package final class BlockDevice: VirtioDevice {
         guard let onFailure = options.onFailure, now >= nextNotice else { return }
         nextNotice = now &+ 1_000_000_000
         onFailure(Failure(isRead: request.type == .read, error: error))
-    }
-
-    override package func retired() {
-        if let registered { registered.reactor.unregister(registered.file) }
     }
 }

@@ -71,8 +71,8 @@ open class VirtioDevice: RingClient {
     /// The machine goes on after a pause.
     open func resume() {}
 
-    /// What the device has counted since it was made.
-    open var tally: [DeviceCounter] { [] }
+    /// The device's counters since it was made.
+    open var counters: [DeviceCounter] { [] }
 
     /// The device is about to be reset or removed: cancel what might never end by itself, such as timers, polls and
     /// receives. File transfers need no help, they end.

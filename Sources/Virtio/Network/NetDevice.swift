@@ -57,7 +57,7 @@ package class NetDevice: VirtioDevice {
     package var sent: NetworkCounters { total { $0.transmitter.counters } }
 
     /// Directions as the guest has them.
-    override package var tally: [DeviceCounter] { received.tally("rx") + sent.tally("tx") }
+    override package var counters: [DeviceCounter] { received.counters("rx") + sent.counters("tx") }
 
     private func total(_ counters: (NetworkQueuePair) -> NetworkCounters) -> NetworkCounters {
         var total = NetworkCounters()

@@ -12,7 +12,7 @@ package struct NetworkCounters: Equatable, Sendable {
     package init() {}
 
     /// By the names that Linux gives them, after `rx` or `tx`.
-    func tally(_ direction: String) -> [DeviceCounter] {
+    func counters(_ direction: String) -> [DeviceCounter] {
         [
             DeviceCounter("\(direction)_packets", packets),
             DeviceCounter("\(direction)_bytes", bytes, isBytes: true),

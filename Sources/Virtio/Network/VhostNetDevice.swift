@@ -23,7 +23,7 @@ package final class VhostNetDevice: NetDevice {
     }
 
     /// The kernel does not tell of the frames that it moves.
-    package override var tally: [DeviceCounter] { [] }
+    package override var counters: [DeviceCounter] { [] }
 
     override func startData(_ context: DeviceContext) {
         let pairs = context.features.contains(.netMultiqueue) ? servers.count : 1

@@ -23,7 +23,7 @@ final class RandomReads {
     }
 
     init(path: String, direct: Bool, depth: Int) throws {
-        let image = try RawImage(path: path, readOnly: true, direct: direct)
+        let image = try DiskImage.open(path: path, readOnly: true, direct: direct)
         blocks = image.size / UInt64(Self.blockSize)
         guard blocks > 0 else { throw Failure.imageTooSmall }
         let reactor = try Reactor(name: "benchmark")

@@ -7,7 +7,7 @@ import Virtio
 /// Requests to a disk of 1 MiB, with its image growing and its limit changing meanwhile.
 final class BlockFuzz: FuzzSubject {
     private let file: TemporaryFile
-    private let image: RawImage
+    private let image: DiskImage
     private let device: BlockDevice
     private let stage: DeviceStage
 
@@ -16,7 +16,7 @@ final class BlockFuzz: FuzzSubject {
 
     init() throws {
         file = try TemporaryFile(size: 512 * Self.sectors, inMemory: true)
-        image = try RawImage(path: file.path, readOnly: false, direct: false)
+        image = try .open(path: file.path, readOnly: false, direct: false)
         var options = BlockDevice.Options()
         options.serial = "fuzz"
         options.queues = 2

@@ -1,22 +1,22 @@
-/// How many requests a disk has ended, for statistics.
-package struct BlockCounters: Equatable, Sendable {
+/// The finished requests of a block device, by kind and result.
+package struct BlockStatistics: Equatable, Sendable {
     package internal(set) var reads: UInt64 = 0
     package internal(set) var writes: UInt64 = 0
     package internal(set) var flushes: UInt64 = 0
     /// Discards and zeroing.
     package internal(set) var unmaps: UInt64 = 0
-    /// Of requests that succeeded.
+    /// Bytes of successful requests.
     package internal(set) var bytesRead: UInt64 = 0
     package internal(set) var bytesWritten: UInt64 = 0
-    /// Requests that the host could not carry out; they are counted nowhere else.
+    /// Requests that failed on the host; no other counter includes them.
     package internal(set) var failedReads: UInt64 = 0
     package internal(set) var failedWrites: UInt64 = 0
     package internal(set) var failedFlushes: UInt64 = 0
     package internal(set) var failedUnmaps: UInt64 = 0
-    /// Requests that the driver got wrong.
+    /// Requests in which the driver broke the rules.
     package internal(set) var invalid: UInt64 = 0
 
-    /// Requests that ended with an error, whoever made the mistake.
+    /// Requests that ended with an error of the host or of the driver.
     package var failures: UInt64 { failedReads &+ failedWrites &+ failedFlushes &+ failedUnmaps &+ invalid }
 
     mutating func add(_ type: BlockRequestType, bytes: UInt32, _ status: BlockStatus) {
@@ -46,8 +46,8 @@ package struct BlockCounters: Equatable, Sendable {
         }
     }
 
-    /// By QEMU's names.
-    var all: [DeviceCounter] {
+    /// All counters, by QEMU's names.
+    var counters: [DeviceCounter] {
         [
             DeviceCounter("rd_operations", reads), DeviceCounter("wr_operations", writes),
             DeviceCounter("flush_operations", flushes), DeviceCounter("unmap_operations", unmaps),
