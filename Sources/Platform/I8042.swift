@@ -1,12 +1,11 @@
-/// An i8042 keyboard controller with nothing plugged in, at ports 0x60 to 0x64.
+/// An i8042 keyboard controller without a keyboard, at ports 0x60 to 0x64. Its use is the reset line: `reboot=k`.
 ///
-/// It answers every command at once, and for the keyboard that is not there it reports the time-out that a real
-/// controller would report after a while; a driver's probe is over in a few dozen accesses. There is no second
-/// (mouse) port, and the drivers that look for one see that. Its use is the reset line: `reboot=k`.
+/// It answers every command at once. A byte for the keyboard times out at once, so a driver's probe takes a few dozen
+/// accesses. There is no second (mouse) port, and probes for one fail.
 package final class I8042: BusDevice {
-    /// The first of its ports.
+    /// The first I/O port.
     package static let firstPort: UInt64 = 0x60
-    /// From the data port to the command port; port 0x61 between them is the PC's system control port B.
+    /// The number of I/O ports: data to command. Port 0x61 between them is the PC's system control port B.
     package static let portCount: UInt64 = 5
 
     private enum Offset {
@@ -54,9 +53,9 @@ package final class I8042: BusDevice {
 
     /// Bit 0 of the output port, and of the lines to pulse: low resets the CPU.
     private static let resetLine: UInt8 = 0x01
-    /// Reset line high, A20 open.
+    /// Reset line high, A20 enabled.
     private static let idleOutputPort: UInt8 = 0x03
-    /// What a controller says for a device that does not answer: the device's own "resend".
+    /// The answer for a device that times out: "resend".
     private static let resend: UInt8 = 0xfe
 
     private let interrupt: InterruptLine
@@ -64,10 +63,10 @@ package final class I8042: BusDevice {
     private var output: UInt8 = 0
     private var outputStatus: UInt8 = 0
     private var lastWasCommand: UInt8 = 0
-    /// The command whose parameter comes with the next write to the data port.
+    /// The command that takes the next write to the data port as its parameter.
     private var waiting: UInt8?
 
-    /// - Parameter interrupt: IRQ 1, raised when a byte is there to read and the driver wants to know.
+    /// - Parameter interrupt: IRQ 1, raised for output if the driver has enabled it.
     package init(interrupt: InterruptLine) {
         self.interrupt = interrupt
         memory[0] = Configuration.interrupt | Configuration.systemFlag | Configuration.translated
@@ -79,7 +78,7 @@ package final class I8042: BusDevice {
             outputStatus = 0
             return UInt64(output)
         case Offset.systemControl:
-            // Timer 2 has always run out, so that nobody waits for it.
+            // Timer 2 has always expired, so that no guest waits for it.
             return 0x20
         case Offset.command:
             return UInt64(outputStatus | memory[0] & Status.systemFlag | lastWasCommand | Status.notLocked)
@@ -107,7 +106,7 @@ package final class I8042: BusDevice {
         waiting = nil
         switch command {
         case Command.readMemory: reply(memory[Int(command & 0x1f)])
-        case Command.writeMemory, Command.writeOutputPort...Command.writeSecondPort: waiting = command
+        case _ where Self.takesParameter(command): waiting = command
         case Command.testPassword: reply(0xf1)  // none is set
         case Command.testSecondPort: reply(0x01)  // its clock line is stuck: there is no such port
         case Command.testController: reply(0x55)  // passed
@@ -122,6 +121,10 @@ package final class I8042: BusDevice {
         return .none
     }
 
+    private static func takesParameter(_ command: UInt8) -> Bool {
+        Command.writeMemory ~= command || Command.writeOutputPort...Command.writeSecondPort ~= command
+    }
+
     /// Takes a command's parameter, or a byte for the keyboard.
     private func takeData(_ byte: UInt8) -> BusAction {
         switch waiting.take() {
@@ -134,10 +137,61 @@ package final class I8042: BusDevice {
         return .none
     }
 
-    /// Puts a byte where the guest reads it, in place of one that it has left there.
+    /// Puts a byte into the output buffer, in place of one that the guest has not read.
     private func reply(_ byte: UInt8, _ flags: UInt8 = 0) {
         output = byte
         outputStatus = Status.outputFull | flags
+        raiseIfEnabled()
+    }
+
+    private func raiseIfEnabled() {
         if memory[0] & Configuration.interrupt != 0 { interrupt.raise() }
+    }
+}
+
+// MARK: State
+
+extension I8042 {
+    /// The controller's registers.
+    package struct State: Equatable, Sendable {
+        /// The 32 bytes of internal memory.
+        package var memory: [UInt8]
+        /// The output buffer.
+        package var output: UInt8
+        /// The bits of the status register that describe the output buffer.
+        package var outputStatus: UInt8
+        /// Whether the last write went to the command port.
+        package var lastWasCommand: Bool
+        /// The command that waits for its parameter.
+        package var waiting: UInt8?
+    }
+
+    /// The controller's state.
+    package var state: State {
+        State(
+            memory: memory.indices.map { memory[$0] }, output: output, outputStatus: outputStatus,
+            lastWasCommand: lastWasCommand != 0, waiting: waiting)
+    }
+
+    /// Takes over the state of another controller, and raises the interrupt again for output that waits.
+    ///
+    /// - Throws: for a state that no controller can have; this one keeps its own then.
+    package func restore(_ state: State) throws(StateError) {
+        guard state.memory.count == memory.count else {
+            throw StateError("the controller's memory has \(state.memory.count) bytes instead of \(memory.count)")
+        }
+        let known = Status.outputFull | Status.secondPort | Status.timeOut
+        guard state.outputStatus & ~known == 0 else {
+            throw StateError("the output status 0x\(String(state.outputStatus, radix: 16)) has unknown bits")
+        }
+        if let waiting = state.waiting, !Self.takesParameter(waiting) {
+            throw StateError("the command 0x\(String(waiting, radix: 16)) has no parameter to wait for")
+        }
+        for index in memory.indices { memory[index] = state.memory[index] }
+        output = state.output
+        outputStatus = state.outputStatus
+        lastWasCommand = state.lastWasCommand ? Status.lastWasCommand : 0
+        waiting = state.waiting
+        if outputStatus & Status.outputFull != 0 { raiseIfEnabled() }
     }
 }

@@ -162,3 +162,65 @@ import Testing
         #expect(RateLimiter(bytes: 1, milliseconds: 0) == nil)
     }
 }
+
+// MARK: Saving
+
+extension RateLimiterTests {
+    /// The times at which a user who always waits gets its tokens, from `start` on and relative to it.
+    private static func grants(_ limiter: inout RateLimiter, from start: UInt64, count: Int) -> [UInt64] {
+        var now = start
+        var times: [UInt64] = []
+        while times.count < count {
+            if let wait = limiter.take(at: now) { now = wait } else { times.append(now - start) }
+        }
+        return times
+    }
+
+    @Test(arguments: [1, 3, 7, 200, 333_333] as [UInt32]) func aSavedLimiterContinuesOnAnotherClock(rate: UInt32) throws
+    {
+        var source = try #require(RateLimiter(rate: rate))
+        let start = 7_654_321 * Self.second
+        let now = start + (Self.grants(&source, from: start, count: 5).last ?? 0)
+        for moment in [now, now + 10_000_000, now + 3600 * Self.second] {
+            let state = source.state(at: moment)
+            for clock in [moment, 5 * Self.second, 1_000_000_000 * Self.second] {
+                var copy = try #require(RateLimiter(rate: rate))
+                copy.restore(state, at: clock)
+                #expect(copy.state(at: clock) == state)
+                var original = source
+                #expect(
+                    Self.grants(&copy, from: clock, count: 40) == Self.grants(&original, from: moment, count: 40))
+            }
+        }
+    }
+
+    @Test(arguments: [1, 1000, .max] as [UInt32]) func aHostileStateDelaysNoMoreThanOneInterval(rate: UInt32) throws {
+        for due in [Int64.min, -1, 0, 1, .max] {
+            for number in [0, 1, UInt64.max] {
+                for now in [0, Self.second, UInt64.max / 2] {
+                    var limiter = try #require(RateLimiter(rate: rate))
+                    limiter.restore(
+                        RateLimiter.State(due: due, duePart: number, isAwaited: number == 0, sinceWait: number), at: now
+                    )
+                    let interval = Self.second / UInt64(rate) + 2
+                    #expect(limiter.take(at: now).map { $0 <= now + interval } ?? true)
+                    var burst = 0
+                    while burst <= 2 * Int(rate), burst < 5000, limiter.take(at: now) == nil { burst += 1 }
+                    #expect(burst <= Int(rate) + 1)
+                }
+            }
+        }
+    }
+
+    @Test func aByteLimiterKeepsItsDebt() throws {
+        var source = try #require(RateLimiter(bytes: 1000, milliseconds: 1000))
+        let now = 100 * Self.second
+        #expect(source.wait(for: 1000, at: now) == nil)
+        source.spend(1000)
+        let state = source.state(at: now)
+        var copy = try #require(RateLimiter(bytes: 1000, milliseconds: 1000))
+        copy.restore(state, at: 3 * Self.second)
+        #expect(source.wait(for: 500, at: now) == now + Self.second / 2)
+        #expect(copy.wait(for: 500, at: 3 * Self.second) == 3 * Self.second + Self.second / 2)
+    }
+}

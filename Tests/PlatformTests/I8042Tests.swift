@@ -192,3 +192,47 @@ private final class I8042Driver {
         #expect(actions.filter { $0 == .reset }.count == 4)
     }
 }
+
+/// The controller's state as a value: another controller continues from it.
+@Suite struct I8042StateTests {
+    @Test func anotherControllerContinues() throws {
+        let source = try I8042Driver()
+        source.command(0x65)
+        source.write(0xa5)
+        source.command(0x60)
+        source.write(0x03)
+        source.write(0xf4)
+        source.command(0xd2)
+        let state = source.controller.state
+        let copy = try I8042Driver()
+        try copy.controller.restore(state)
+        #expect(copy.controller.state == state)
+        // The output that the guest has not read interrupts again.
+        copy.reactor.turn(waiting: false)
+        copy.reactor.turn(waiting: false)
+        #expect(copy.interrupt.takeRaised() == 1)
+        for driver in [source, copy] {
+            #expect(driver.status() & 0x41 == 0x41)
+            #expect(driver.data() == 0xfe)
+            driver.write(0x77)
+            #expect(driver.data() == 0x77)
+            driver.command(0x25)
+            #expect(driver.data() == 0xa5)
+        }
+        #expect(copy.controller.state == source.controller.state)
+    }
+
+    @Test(
+        arguments: [
+            { $0.memory = [] }, { $0.memory.append(0) }, { $0.outputStatus = 0x02 }, { $0.waiting = 0xaa },
+            { $0.waiting = 0x20 },
+        ] as [@Sendable (inout I8042.State) -> Void])
+    func aHostileStateIsRefused(change: @Sendable (inout I8042.State) -> Void) throws {
+        let driver = try I8042Driver()
+        let before = driver.controller.state
+        var state = before
+        change(&state)
+        #expect(throws: StateError.self) { try driver.controller.restore(state) }
+        #expect(driver.controller.state == before)
+    }
+}

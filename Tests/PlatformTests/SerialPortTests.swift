@@ -247,3 +247,82 @@ private final class Sleeper: RingClient {
         #expect(rig.port.published.load(-1) == nil)
     }
 }
+
+/// A port's state as a value: another port continues from it.
+@Suite struct SerialStateTests {
+    /// A port in the middle of everything: DLAB values, two characters unread, one lost, interrupts enabled.
+    private func busy() throws -> SerialRig {
+        let rig = try SerialRig()
+        rig.write(.lcr, 0x83)
+        rig.write(.data, 0x34)
+        rig.write(.ier, 0x12)
+        rig.write(.lcr, 0x1b)
+        rig.write(.fcr, 0x01)
+        rig.write(.ier, 0x0d)
+        rig.write(.mcr, 0x0b)
+        rig.write(.scr, 0x5a)
+        rig.write("out")
+        rig.line.type(Array("xyz".utf8))
+        #expect(rig.read(.data) == UInt8(ascii: "x"))
+        return rig
+    }
+
+    /// All that a guest can read, in an order that changes the port as little as possible.
+    private func registers(_ rig: SerialRig) -> [UInt8] {
+        let plain = [SerialRig.Register.lcr, .mcr, .scr, .ier, .lsr, .msr, .iir].map { rig.read($0) }
+        rig.write(.lcr, 0x80)
+        let divisor = [rig.read(.data), rig.read(.ier)]
+        rig.write(.lcr, plain[0])
+        return plain + divisor + (0..<4).map { _ in rig.read(.data) }
+    }
+
+    @Test func anotherPortContinues() throws {
+        let source = try busy()
+        let state = source.port.saveState()
+        #expect(source.line.sent == Array("out".utf8))
+        let copy = try SerialRig()
+        try copy.port.restore(state)
+        #expect(copy.port.saveState() == state)
+        // The characters that wait interrupt the guest again.
+        #expect(copy.turn() == 1)
+        #expect(registers(copy) == registers(source))
+        copy.line.type(Array("!".utf8))
+        #expect(copy.turn() == 1)
+        #expect(copy.read(.data) == UInt8(ascii: "!"))
+        #expect(copy.line.sent.isEmpty)
+    }
+
+    @Test func aPendingTransmitterInterruptIsRaisedAgain() throws {
+        let source = try SerialRig()
+        source.write(.ier, 0x02)
+        #expect(source.turn() == 1)
+        let copy = try SerialRig()
+        try copy.port.restore(source.port.saveState())
+        #expect(copy.turn() == 1)
+        #expect(copy.read(.iir) == 0x02)
+        #expect(copy.read(.iir) == 0x01)
+        #expect(copy.turn() == 0)
+    }
+
+    @Test func publishedRegistersFollow() throws {
+        let source = try busy()
+        let copy = try SerialRig()
+        try copy.port.restore(source.port.saveState())
+        for register in 0..<8 { #expect(copy.port.published.load(register) == source.port.published.load(register)) }
+    }
+
+    @Test(
+        arguments: [
+            { $0.interruptEnable = 0x10 }, { $0.fifoControl = 0x02 }, { $0.modemControl = 0x20 },
+            { $0.modemChanges = 0x10 }, { $0.received = [UInt8](repeating: 0, count: 257) }, { $0.burst = -1 },
+            { $0.burst = .max },
+        ] as [@Sendable (inout SerialPort.State) -> Void])
+    func aHostileStateIsRefused(change: @Sendable (inout SerialPort.State) -> Void) throws {
+        let rig = try busy()
+        let before = rig.port.saveState()
+        var state = before
+        change(&state)
+        #expect(throws: StateError.self) { try rig.port.restore(state) }
+        #expect(rig.port.saveState() == before)
+    }
+}

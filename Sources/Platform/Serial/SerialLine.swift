@@ -1,10 +1,10 @@
 package import Host
 
-/// The far end of a serial port: where its characters go, and who keeps back what cannot be received yet.
+/// The far end of a serial port: takes its output, and keeps input that the port cannot take yet.
 package protocol SerialLine: AnyObject {
-    /// Takes characters from the guest. Never blocks; what cannot be kept is the line's business.
+    /// Takes characters from the guest. Never blocks; the line drops what it cannot keep.
     func send(_ bytes: HostSlice)
 
-    /// The port, which took less than it was offered, has room again.
+    /// The port has room again, after it took less than it was offered.
     func resumeReceiving()
 }

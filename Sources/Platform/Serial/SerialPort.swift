@@ -3,20 +3,19 @@ package import Host
 
 /// A 16550A serial port: eight ports and one edge-triggered interrupt (COM1: 0x3f8, IRQ 4).
 ///
-/// It sends at once whatever is written, so the transmitter is always empty: a slow reader on the host costs output,
-/// never the guest's time. What the guest writes is collected and leaves in batches. The transmitter's interrupt
-/// comes at the end of the reactor's turn, so one interrupt serves a whole FIFO; a guest that looks again before it
-/// comes needs none.
+/// The transmitter is always empty: a slow reader on the host costs output, never the guest's time. Output is collected
+/// and leaves in batches. The transmitter's interrupt comes at the end of the reactor's turn, so one interrupt serves a
+/// whole FIFO, and a guest that reads IIR before then needs none.
 package final class SerialPort: RingClient, BusDevice {
-    /// How many ports it owns.
+    /// The number of I/O ports.
     package static let portCount: UInt64 = 8
 
-    /// How long characters wait for more, in nanoseconds.
+    /// How long output waits for more, in nanoseconds.
     static let flushDelay: UInt64 = 1_000_000
-    /// How many FIFOs the guest may fill from one interrupt before it must leave its handler.
+    /// The most FIFOs that the guest can fill from one interrupt before it must leave its handler.
     static let longestBurst = 16
 
-    /// The registers that a vCPU may read without asking.
+    /// The registers that a vCPU thread reads by itself.
     package let published = PublishedRegisters()
 
     private let reactor: Reactor
@@ -32,12 +31,12 @@ package final class SerialPort: RingClient, BusDevice {
 
     private var receiver = ReceiveFIFO()
     private var hasOverrun = false
-    /// The line offered more than the receiver could take.
+    /// Whether the line offered more than the receiver could take.
     private var isHeldBack = false
     private var modemChanges: UInt8 = 0
-    /// The transmitter ran empty, and the guest has not been told.
+    /// Whether the transmitter's interrupt is pending.
     private var transmitterRanEmpty = false
-    /// How often in a row the guest was told so.
+    /// How many times in a row the guest saw that interrupt.
     private var burst = 0
 
     private var isAsserted = false
@@ -47,7 +46,7 @@ package final class SerialPort: RingClient, BusDevice {
     private var transmittedCount = 0
     private var isFlushDue = false
 
-    /// A port whose characters go to `line`, for as long as the port lives.
+    /// A port that sends its output to `line`.
     package init(_ reactor: Reactor, interrupt: InterruptLine, line: any SerialLine) {
         self.reactor = reactor
         self.interrupt = interrupt
@@ -56,9 +55,42 @@ package final class SerialPort: RingClient, BusDevice {
         publish()
     }
 
-    // MARK: The guest's side
+    // MARK: State
 
-    /// Reads consecutive registers, as a bus does that is one byte wide.
+    /// The port's state; hands collected output to the line first.
+    package func saveState() -> State {
+        flush()
+        return State(
+            divisor: divisor, interruptEnable: enabled.rawValue, fifoControl: fifoControl.rawValue,
+            lineControl: lineControl.rawValue, modemControl: modemControl.rawValue, scratch: scratch,
+            received: receiver.bytes, hasOverrun: hasOverrun, modemChanges: modemChanges,
+            transmitterRanEmpty: transmitterRanEmpty, burst: burst)
+    }
+
+    /// Takes over the state of another port, and raises the interrupt if a condition is pending.
+    ///
+    /// - Throws: for a state that no port can have; this port keeps its own then.
+    package func restore(_ state: State) throws(StateError) {
+        try state.check()
+        divisor = state.divisor
+        enabled = InterruptEnable(rawValue: state.interruptEnable)
+        fifoControl = FIFOControl(rawValue: state.fifoControl)
+        lineControl = LineControl(rawValue: state.lineControl)
+        modemControl = ModemControl(rawValue: state.modemControl)
+        scratch = state.scratch
+        receiver.removeAll()
+        for byte in state.received { _ = receiver.push(byte) }
+        hasOverrun = state.hasOverrun
+        modemChanges = state.modemChanges
+        transmitterRanEmpty = state.transmitterRanEmpty
+        burst = state.burst
+        isAsserted = false
+        refresh()
+    }
+
+    // MARK: Registers
+
+    /// Reads consecutive registers, as a bus of one byte's width does.
     package func read(at offset: UInt64, size: Int) -> UInt64 {
         var value: UInt64 = 0
         for index in 0..<min(max(size, 1), 8) {
@@ -68,7 +100,7 @@ package final class SerialPort: RingClient, BusDevice {
         return value
     }
 
-    /// Writes consecutive registers, as a bus does that is one byte wide.
+    /// Writes consecutive registers, as a bus of one byte's width does.
     package func write(at offset: UInt64, size: Int, value: UInt64) -> BusAction {
         for index in 0..<min(max(size, 1), 8) {
             write(Int(clamping: offset.addingSaturating(index)), UInt8(truncatingIfNeeded: value >> UInt64(8 * index)))
@@ -109,7 +141,7 @@ package final class SerialPort: RingClient, BusDevice {
         case SerialRegister.interruptEnable where latched: divisor = divisor & 0x00ff | UInt16(value) << 8
         case SerialRegister.interruptEnable:
             let wanted = InterruptEnable(rawValue: value).intersection(.all)
-            // To ask for the transmitter's interrupt while it is empty is to get it.
+            // The transmitter is empty already, so enabling its interrupt raises it.
             if wanted.contains(.transmitterEmpty), !enabled.contains(.transmitterEmpty) { transmitterRanEmpty = true }
             enabled = wanted
         case SerialRegister.interruptIdentity:
@@ -157,7 +189,7 @@ package final class SerialPort: RingClient, BusDevice {
             return identity
         }
         guard burst < Self.longestBurst else {
-            // A real transmitter would still be busy: the guest leaves its handler and is called again.
+            // A real transmitter would still be busy: the guest leaves its handler and gets another interrupt.
             burst = 0
             isAsserted = false
             return InterruptIdentity.none
@@ -167,7 +199,7 @@ package final class SerialPort: RingClient, BusDevice {
         return identity
     }
 
-    /// Follows a change of state: publishes what can be, and notes whether the interrupt line has risen.
+    /// Publishes the registers and notes a rising interrupt line, after a change of state.
     private func refresh() {
         let isPending = pendingInterrupt != InterruptIdentity.none
         if isPending, !isAsserted {
@@ -187,7 +219,7 @@ package final class SerialPort: RingClient, BusDevice {
         published.store(second, at: SerialRegister.interruptEnable)
         published.store(lineControl.rawValue, at: SerialRegister.lineControl)
         published.store(modemControl.rawValue, at: SerialRegister.modemControl)
-        // In loopback a character that was written, and not waited for, shows up in the status.
+        // In loopback a posted write changes the status before the port has served it.
         let isSteady = !hasOverrun && !modemControl.contains(.loopback)
         published.store(isSteady ? lineStatus.rawValue : nil, at: SerialRegister.lineStatus)
         published.store(modemChanges == 0 ? modemLines.rawValue : nil, at: SerialRegister.modemStatus)
@@ -196,9 +228,11 @@ package final class SerialPort: RingClient, BusDevice {
 
     // MARK: The line
 
-    /// Receives characters from the line; answers how many were taken. If not all, `resumeReceiving` follows.
+    /// Receives characters from the line.
+    ///
+    /// - Returns: the number of characters taken; if not all, the line's `resumeReceiving` follows.
     package func receive(_ bytes: HostSlice) -> Int {
-        // In loopback the receiver hears only the transmitter.
+        // In loopback the receiver is connected to the transmitter alone.
         let taken = bytes.prefix(modemControl.contains(.loopback) ? 0 : receiver.room)
         for index in 0..<taken.count {
             if let byte = taken.byte(at: index) { _ = receiver.push(byte) }
@@ -208,7 +242,7 @@ package final class SerialPort: RingClient, BusDevice {
         return taken.count
     }
 
-    /// The line was held back, and now there is room for a good many characters.
+    /// Whether the line waits, and there is room for half a FIFO.
     private var wantsMore: Bool {
         isHeldBack && !modemControl.contains(.loopback) && receiver.room >= ReceiveFIFO.capacity / 2
     }
@@ -228,7 +262,7 @@ package final class SerialPort: RingClient, BusDevice {
         }
     }
 
-    /// Hands on what has been collected, now; before the machine ends, say.
+    /// Hands collected output to the line now.
     package func flush() {
         guard transmittedCount > 0 else { return }
         line.send(transmitted.all.prefix(transmittedCount))

@@ -1,4 +1,4 @@
-/// The registers of a 16550A by their offset; the first two change their meaning with `LineControl.divisorLatch`.
+/// The registers of a 16550A by offset; `LineControl.divisorLatch` changes the meaning of the first two.
 enum SerialRegister {
     /// RBR when read, THR when written; DLL behind the divisor latch.
     static let data = 0
@@ -13,7 +13,7 @@ enum SerialRegister {
     static let scratch = 7
 }
 
-/// IER: which conditions interrupt.
+/// IER: the conditions that raise the interrupt.
 struct InterruptEnable: OptionSet {
     let rawValue: UInt8
 
@@ -24,7 +24,7 @@ struct InterruptEnable: OptionSet {
     static let all: InterruptEnable = [.receivedData, .transmitterEmpty, .lineStatus, .modemStatus]
 }
 
-/// IIR: the most urgent condition that interrupts. Bits 6 and 7 tell that the FIFOs are enabled.
+/// IIR: the most urgent pending condition. Bits 6 and 7 are set while the FIFOs are enabled.
 enum InterruptIdentity {
     static let modemStatus: UInt8 = 0
     static let none: UInt8 = 1
@@ -42,14 +42,14 @@ struct FIFOControl: OptionSet {
     static let clearReceiver = FIFOControl(rawValue: 2)
 }
 
-/// LCR: the frame's format, which means nothing here, and the divisor latch.
+/// LCR: the frame's format, which has no effect here, and the divisor latch.
 struct LineControl: OptionSet {
     let rawValue: UInt8
 
     static let divisorLatch = LineControl(rawValue: 0x80)
 }
 
-/// MCR: what the port tells the modem, and the loop that leads all of it back to the port.
+/// MCR: the port's outputs to the modem, and the loopback mode that connects them to its inputs.
 struct ModemControl: OptionSet {
     let rawValue: UInt8
 
@@ -61,7 +61,7 @@ struct ModemControl: OptionSet {
     static let all: ModemControl = [.terminalReady, .requestToSend, .output1, .output2, .loopback]
 }
 
-/// LSR: what the receiver has, and that the transmitter is always ready.
+/// LSR: the receiver's state; the transmitter is always ready.
 struct LineStatus: OptionSet {
     let rawValue: UInt8
 
@@ -71,7 +71,7 @@ struct LineStatus: OptionSet {
     static let transmitterEmpty = LineStatus(rawValue: 0x40)
 }
 
-/// MSR: the modem's lines in the upper half, and in the lower which of them have changed since the last read.
+/// MSR: the modem's lines in the upper half, and their changes since the last read in the lower half.
 struct ModemStatus: OptionSet {
     let rawValue: UInt8
 
@@ -79,10 +79,10 @@ struct ModemStatus: OptionSet {
     static let dataSetReady = ModemStatus(rawValue: 0x20)
     static let ring = ModemStatus(rawValue: 0x40)
     static let carrier = ModemStatus(rawValue: 0x80)
-    /// A modem that is always there and always willing.
+    /// The lines of a modem that is always ready.
     static let connected: ModemStatus = [.clearToSend, .dataSetReady, .carrier]
 
-    /// What the lines show in loopback: the port's own outputs.
+    /// The lines in loopback: the port's own outputs.
     init(loopedBack control: ModemControl) {
         var lines: ModemStatus = []
         if control.contains(.requestToSend) { lines.insert(.clearToSend) }
@@ -96,7 +96,7 @@ struct ModemStatus: OptionSet {
         self.rawValue = rawValue
     }
 
-    /// The lower half after the lines went from `old` to `new`: ring counts only when it ends.
+    /// The lower half after a change of the lines from `old` to `new`; the ring line counts when it falls.
     static func changes(from old: ModemStatus, to new: ModemStatus) -> UInt8 {
         var changed = old.symmetricDifference(new)
         if new.contains(.ring) { changed.remove(.ring) }
