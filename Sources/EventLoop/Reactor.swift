@@ -97,7 +97,8 @@ package final class Reactor {
 
     /// Gives the kernel now what would be submitted at the end of this turn: interrupts are raised when it returns.
     package func flush() {
-        if ring.hasUnsubmitted { ring.submit() }
+        if !untracked.isEmpty { drainUntracked() }
+        if ring.hasUnsubmitted { note(ring.submit()) }
     }
 
     /// Cancels the operations of `target` with this tag; they complete with `ECANCELED`, or with what they did.
