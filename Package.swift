@@ -41,18 +41,19 @@ let package = Package(
         module("Host", ["CHost"]),
         module("EventLoop", ["CHost", "Host"]),
         module("Memory", ["CHost", "Host"]),
-        module("Hypervisor", ["CHost", "Host", "EventLoop", "Memory"]),
-        module("Boot", ["Host", "Memory"]),
-        module("Platform", ["Host", "EventLoop", "Memory"]),
+        module("Bus", ["Host", "EventLoop"]),
+        module("Hypervisor", ["CHost", "Host", "EventLoop", "Memory", "Bus"]),
+        module("Boot", ["Host", "Memory", "Bus"]),
+        module("Platform", ["Host", "EventLoop", "Bus"]),
         module("Backends", ["Host", "EventLoop", "Memory"]),
-        module("Virtio", ["Host", "EventLoop", "Memory", "Platform", "Backends"]),
+        module("Virtio", ["Host", "EventLoop", "Memory", "Bus", "Backends"]),
         module("Options", ["Host"]),
         module("Control", ["Host", "EventLoop", "Options"]),
         module("Sandbox", ["CHost", "Host"]),
         module(
             "VMM",
             [
-                "Host", "EventLoop", "Memory", "Hypervisor", "Boot", "Platform", "Backends", "Virtio",
+                "Host", "EventLoop", "Memory", "Bus", "Hypervisor", "Boot", "Platform", "Backends", "Virtio",
                 "Options", "Control", "Sandbox",
             ]),
         .executableTarget(name: "apus", dependencies: ["Host", "Options", "VMM"], swiftSettings: settings),
@@ -68,7 +69,7 @@ let package = Package(
         // What the tests share: the in-process driver and its helpers.
         .target(
             name: "TestSupport",
-            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Platform", "Virtio", "Options", "Control"],
+            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Bus", "Virtio", "Options", "Control"],
             path: "Tests/TestSupport", swiftSettings: settings),
 
         // In a program with these, an operation of a ring can be made to fail.
@@ -81,7 +82,7 @@ let package = Package(
         .target(
             name: "Fuzz",
             dependencies: [
-                "ApusClient", "Host", "EventLoop", "Memory", "Boot", "Platform", "Backends", "Virtio", "Options",
+                "ApusClient", "Host", "EventLoop", "Memory", "Bus", "Boot", "Platform", "Backends", "Virtio", "Options",
                 "Control", "TestSupport",
             ],
             path: "Tests/Fuzz", exclude: ["Corpora", "Dictionaries"], swiftSettings: settings),
@@ -93,11 +94,11 @@ let package = Package(
             path: "Tests/Benchmarks/BlockBenchmark", swiftSettings: settings),
         .executableTarget(
             name: "VsockBenchmark",
-            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"],
+            dependencies: ["Host", "EventLoop", "Memory", "Bus", "Backends", "Virtio", "TestSupport"],
             path: "Tests/Benchmarks/VsockBenchmark", swiftSettings: settings),
         .executableTarget(
             name: "NetworkBenchmark",
-            dependencies: ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport"],
+            dependencies: ["Host", "EventLoop", "Memory", "Bus", "Backends", "Virtio", "TestSupport"],
             path: "Tests/Benchmarks/NetworkBenchmark", swiftSettings: settings),
 
         // Makes system calls on a filtered thread, which may end the process: for the tests of the sandbox.
@@ -108,20 +109,21 @@ let package = Package(
         tests("Host", ["CHost", "Host"]),
         tests("EventLoop", ["Host", "EventLoop", "CompletionFaults"]),
         tests("Memory", ["Host", "Memory"]),
-        tests("Hypervisor", ["Host", "EventLoop", "Memory", "Hypervisor"]),
-        tests("Boot", ["Host", "Memory", "Boot", "TestSupport"]),
-        tests("Platform", ["Host", "EventLoop", "Memory", "Platform", "TestSupport", "CompletionFaults"]),
+        tests("Bus", ["Host", "EventLoop", "Bus", "TestSupport"]),
+        tests("Hypervisor", ["CHost", "Host", "EventLoop", "Memory", "Bus", "Hypervisor"]),
+        tests("Boot", ["Host", "Memory", "Bus", "Boot", "TestSupport"]),
+        tests("Platform", ["Host", "EventLoop", "Memory", "Bus", "Platform", "TestSupport", "CompletionFaults"]),
         tests("Backends", ["Host", "EventLoop", "Memory", "Backends", "TestSupport", "CompletionFaults"]),
         tests(
             "Virtio",
-            ["Host", "EventLoop", "Memory", "Platform", "Backends", "Virtio", "TestSupport", "CompletionFaults"]),
+            ["Host", "EventLoop", "Memory", "Bus", "Backends", "Virtio", "TestSupport", "CompletionFaults"]),
         tests("Options", ["Host", "Options"]),
         tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport", "CompletionFaults"]),
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests(
             "VMM",
-            ["Host", "EventLoop", "Memory", "Options", "Control", "VMM", "TestSupport", "CompletionFaults"]),
+            ["Host", "EventLoop", "Memory", "Bus", "Options", "Control", "VMM", "TestSupport", "CompletionFaults"]),
         tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),
     ]
         + (buildsFuzzer

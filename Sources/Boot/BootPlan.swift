@@ -1,3 +1,5 @@
+package import Bus
+
 /// How control is handed to the kernel.
 package enum BootProtocol: Sendable, Equatable {
     /// What the file asks for: an ELF file with a PVH note starts by PVH, everything else by `linux64`.
@@ -18,10 +20,17 @@ package struct VirtioMMIODevice: Sendable, Equatable {
     /// Global system interrupt, raised by edges.
     package let irq: UInt32
 
-    package init(base: UInt32, size: UInt32 = 0x200, irq: UInt32) {
+    package init(base: UInt32, size: UInt32, irq: UInt32) {
         self.base = base
         self.size = size
         self.irq = irq
+    }
+
+    /// The device in `slot` of a board's window.
+    package init(slot: Int, of window: BoardLayout.VirtioWindow) {
+        let addresses = window.addresses(ofSlot: slot)
+        self.init(
+            base: UInt32(truncatingIfNeeded: addresses.start), size: window.slotSize, irq: window.line(ofSlot: slot))
     }
 }
 
@@ -31,21 +40,24 @@ package struct BootPlan: Sendable {
     package var commandLine: String
     /// How to enter the kernel.
     package var bootProtocol: BootProtocol
-    /// Number of virtual CPUs, 1 to 254.
+    /// Where the board has its devices.
+    package var layout: BoardLayout
+    /// Number of virtual CPUs.
     package var cpuCount: Int
-    /// The APIC identifier of each, 254 at most; empty if they count from 0.
+    /// The APIC identifier of each; empty if they count from 0.
     package var apicIDs: [UInt8]
     /// The virtio-mmio devices, in the order the guest shall find them.
     package var devices: [VirtioMMIODevice]
-    /// Whether COM1 is there (ports 0x3f8 to 0x3ff, interrupt 4).
+    /// Whether COM1 is there.
     package var hasSerial: Bool
 
     package init(
-        commandLine: String = "", bootProtocol: BootProtocol = .automatic, cpuCount: Int,
+        commandLine: String = "", bootProtocol: BootProtocol = .automatic, layout: BoardLayout, cpuCount: Int,
         apicIDs: [UInt8] = [], devices: [VirtioMMIODevice] = [], hasSerial: Bool = false
     ) {
         self.commandLine = commandLine
         self.bootProtocol = bootProtocol
+        self.layout = layout
         self.cpuCount = cpuCount
         self.apicIDs = apicIDs
         self.devices = devices

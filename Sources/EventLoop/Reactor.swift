@@ -3,7 +3,7 @@ package import Host
 /// A single-threaded event loop over one io_uring, owned by the thread that made it.
 ///
 /// Operations go in, completions come out; other threads reach it through its `handle`. One turn serves completions,
-/// vCPU accesses and messages, a bounded number of each, and lets the touched clients finish; the next turn begins with
+/// callers and messages, a bounded number of each, and lets the touched clients finish; the next turn begins with
 /// one system call that submits all their operations.
 ///
 /// A reactor whose `io_uring_enter` fails for good is lost: it tells its owner once, and from then on serves only other
@@ -16,8 +16,7 @@ package final class Reactor {
     private var backlog: [Waiting] = []
     private var scheduled: [RingClient] = []
     private var spare: [RingClient] = []
-    private var ports: [ExitMailbox] = []
-    private var server: AccessServer?
+    private var server: CallServer?
     private var registered: [Bool] = []
     private var isStopped = false
     private var spinning = SpinWindow()
@@ -154,34 +153,40 @@ package final class Reactor {
         registered[Int(file.index)] = false
     }
 
-    // MARK: vCPU accesses
+    // MARK: Callers
 
-    /// Serves the accesses that come through `ports` with `server`.
-    package func serve(_ ports: [ExitMailbox], with server: AccessServer) {
-        self.ports = ports
+    /// Serves callers and posted words with `server` from now on.
+    package func serve(with server: CallServer) {
         self.server = server
         spinning.isAllowed = HostThread.availableCPUs > 1
     }
 
-    private func serveExits() -> Bool {
+    private func serveCallers() -> Bool {
         guard let server else { return false }
-        var served = false
-        while var write = handle.posted.pop() {
-            server.serve(&write)
-            served = true
-        }
-        for word in 0..<(ReactorHandle.maximumPorts / 64) {
-            var exits = handle.takeExits(word)
-            while exits != 0 {
-                let index = word * 64 + exits.trailingZeroBitCount
-                exits &= exits - 1
-                // What this vCPU posted before it asked comes first.
-                while var write = handle.posted.pop() { server.serve(&write) }
-                if index < ports.count { ports[index].serve(with: server) }
+        var served = takePosted(server)
+        for word in 0..<(ReactorHandle.maximumCallers / 64) {
+            var callers = handle.takeCallers(word)
+            while callers != 0 {
+                let index = word * 64 + callers.trailingZeroBitCount
+                callers &= callers - 1
+                // What this caller posted before it called comes first.
+                _ = takePosted(server)
+                server.serve(caller: index)
                 served = true
             }
         }
         return served
+    }
+
+    /// Takes all words that were posted before now, and no more than the queue holds: senders that never cease do not
+    /// hold the thread.
+    private func takePosted(_ server: CallServer) -> Bool {
+        var left = PostedWords.capacity
+        while left > 0, let word = handle.posted.pop() {
+            server.takePosted(word)
+            left -= 1
+        }
+        return left < PostedWords.capacity
     }
 
     // MARK: Turns
@@ -218,9 +223,9 @@ package final class Reactor {
             left -= 1
         }
         if left < Self.completionsPerTurn { health.noteCompletions() }
-        // What a vCPU posted before it sent a message comes before that message.
+        // What a thread posted before it sent a message comes before that message.
         messages.refill(from: handle)
-        if serveExits() { spinning.noteExit() }
+        if serveCallers() { spinning.noteCall() }
         left = Self.messagesPerTurn
         while left > 0, let message = messages.pop() {
             message(self)

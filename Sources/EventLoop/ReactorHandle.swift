@@ -1,25 +1,25 @@
 import Host
 import Synchronization
 
-/// What other threads may do with a reactor: wake it, send it work, and hand it vCPU accesses.
+/// What other threads may do with a reactor: wake it, send it work, post words to it, and call it.
 package final class ReactorHandle: Sendable {
     /// Work for a reactor, run once on its thread.
     package typealias Message = @Sendable (Reactor) -> Void
 
-    /// The most vCPUs whose accesses one reactor can serve.
-    package static let maximumPorts = 256
+    /// The most callers that one reactor can serve.
+    package static let maximumCallers = 256
 
     /// The reactor's name, which is also its thread's.
     package let name: String
     let wakeUp: EventFD
-    let posted = PostedWrites()
+    let posted = PostedWords()
     private let messages = Mutex<[Message]>([])
     private let hasMessages = Atomic<Bool>(false)
     private let sleeping = Atomic<Bool>(false)
-    private let exits0 = Atomic<UInt64>(0)
-    private let exits1 = Atomic<UInt64>(0)
-    private let exits2 = Atomic<UInt64>(0)
-    private let exits3 = Atomic<UInt64>(0)
+    private let callers0 = Atomic<UInt64>(0)
+    private let callers1 = Atomic<UInt64>(0)
+    private let callers2 = Atomic<UInt64>(0)
+    private let callers3 = Atomic<UInt64>(0)
 
     init(name: String) throws(Errno) {
         self.name = name
@@ -33,32 +33,33 @@ package final class ReactorHandle: Sendable {
         wakeIfSleeping()
     }
 
-    /// Leaves a port write for the reactor without waiting for it; false when too many wait already.
-    package func post(port: UInt16, size: UInt8, value: UInt32) -> Bool {
-        guard posted.push(port: port, size: size, value: value) else { return false }
+    /// Leaves a word for the reactor's `CallServer` without waiting for it; false when too many wait already.
+    package func post(_ word: UInt64) -> Bool {
+        guard posted.push(word) else { return false }
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         wakeIfSleeping()
         return true
     }
 
-    func announceExit(of index: Int) {
-        let bit = UInt64(1) << UInt64(index & 63)
-        switch index >> 6 {
-        case 0: exits0.bitwiseOr(bit, ordering: .sequentiallyConsistent)
-        case 1: exits1.bitwiseOr(bit, ordering: .sequentiallyConsistent)
-        case 2: exits2.bitwiseOr(bit, ordering: .sequentiallyConsistent)
-        default: exits3.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+    /// Makes the reactor's `CallServer` serve the caller of this number, which is below `maximumCallers`.
+    package func announce(caller: Int) {
+        let bit = UInt64(1) << UInt64(caller & 63)
+        switch caller >> 6 {
+        case 0: callers0.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+        case 1: callers1.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+        case 2: callers2.bitwiseOr(bit, ordering: .sequentiallyConsistent)
+        default: callers3.bitwiseOr(bit, ordering: .sequentiallyConsistent)
         }
         wakeIfSleeping()
     }
 
-    /// Takes the announced exits of ports `64 * word` to `64 * word + 63`, as a bit set.
-    func takeExits(_ word: Int) -> UInt64 {
+    /// Takes the announced callers from `64 * word` to `64 * word + 63`, as a bit set.
+    func takeCallers(_ word: Int) -> UInt64 {
         switch word {
-        case 0: exits0.load(ordering: .relaxed) == 0 ? 0 : exits0.exchange(0, ordering: .acquiring)
-        case 1: exits1.load(ordering: .relaxed) == 0 ? 0 : exits1.exchange(0, ordering: .acquiring)
-        case 2: exits2.load(ordering: .relaxed) == 0 ? 0 : exits2.exchange(0, ordering: .acquiring)
-        default: exits3.load(ordering: .relaxed) == 0 ? 0 : exits3.exchange(0, ordering: .acquiring)
+        case 0: callers0.load(ordering: .relaxed) == 0 ? 0 : callers0.exchange(0, ordering: .acquiring)
+        case 1: callers1.load(ordering: .relaxed) == 0 ? 0 : callers1.exchange(0, ordering: .acquiring)
+        case 2: callers2.load(ordering: .relaxed) == 0 ? 0 : callers2.exchange(0, ordering: .acquiring)
+        default: callers3.load(ordering: .relaxed) == 0 ? 0 : callers3.exchange(0, ordering: .acquiring)
         }
     }
 
@@ -74,9 +75,9 @@ package final class ReactorHandle: Sendable {
 
     /// Whether another thread has left something to do.
     var hasWork: Bool {
-        hasMessages.load(ordering: .relaxed) || exits0.load(ordering: .relaxed) != 0
-            || exits1.load(ordering: .relaxed) != 0 || exits2.load(ordering: .relaxed) != 0
-            || exits3.load(ordering: .relaxed) != 0 || !posted.isEmpty
+        hasMessages.load(ordering: .relaxed) || callers0.load(ordering: .relaxed) != 0
+            || callers1.load(ordering: .relaxed) != 0 || callers2.load(ordering: .relaxed) != 0
+            || callers3.load(ordering: .relaxed) != 0 || !posted.isEmpty
     }
 
     /// Tells whoever leaves work from now on that the reactor must be woken; false if there is work already.

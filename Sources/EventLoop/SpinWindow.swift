@@ -1,20 +1,20 @@
 import Host
 
-/// For how long a reactor keeps looking for vCPU accesses before it sleeps.
+/// For how long a reactor keeps looking for callers before it sleeps.
 ///
-/// Waking a thread costs tens of microseconds, and a guest that probes a device makes accesses in rows: the window
-/// grows while looking pays and shrinks while it does not.
+/// Waking a thread costs tens of microseconds, and a caller often comes back at once: the window grows while looking
+/// pays and shrinks while it does not.
 struct SpinWindow {
     private static let shortest: UInt64 = 4_000
     private static let longest: UInt64 = 200_000
 
-    /// Off where the vCPU would need this very CPU to go on.
+    /// Off where the caller would need this very CPU to go on.
     var isAllowed = false
     private var window: UInt64 = 50_000
     private(set) var isWanted = false
 
-    /// An access has just been served: another may follow at once.
-    mutating func noteExit() {
+    /// A caller has just been served: another call may follow at once.
+    mutating func noteCall() {
         isWanted = isAllowed
     }
 

@@ -12,28 +12,48 @@ package enum VCPUExit: Equatable, Sendable {
     case halted
     /// A triple fault.
     case shutdown
-    /// The guest asked the hypervisor for a shutdown, a reset, or reports a crash (`KVM_SYSTEM_EVENT_*`).
-    case systemEvent(UInt32)
+    /// The guest asks the hypervisor for an end of the machine, or reports one.
+    case systemEvent(SystemEvent)
     case failedEntry(reason: UInt64)
     case internalError(suberror: UInt32)
+    /// `KVM_RUN` itself failed.
+    case failed(Errno)
     case unknown(reason: UInt32)
+}
+
+/// What a guest tells the hypervisor of the whole machine (`KVM_SYSTEM_EVENT_*`).
+package enum SystemEvent: Equatable, Sendable {
+    case shutdown
+    case reset
+    case crash
+    case other(UInt32)
+
+    init(_ type: UInt32) {
+        self =
+            switch Int32(truncatingIfNeeded: type) {
+            case KVM_SYSTEM_EVENT_SHUTDOWN: .shutdown
+            case KVM_SYSTEM_EVENT_RESET: .reset
+            case KVM_SYSTEM_EVENT_CRASH: .crash
+            default: .other(type)
+            }
+    }
 }
 
 /// One virtual processor. After its thread has started, only that thread runs it.
 @safe
 package final class VCPU: @unchecked Sendable {
     package let index: Int
-    /// The identifier of its local APIC.
-    package let apicID: UInt8
+    /// The identifier by which KVM and the guest's interrupt controllers know it; on x86, its local APIC's.
+    package let id: UInt32
     private let descriptor: FileDescriptor
     private let area: MappedRegion
     private let run: UnsafeMutablePointer<kvm_run>
 
-    /// Creates the vCPU with this index in a machine.
-    package init(_ machine: VirtualMachine, index: Int, apicID: UInt8) throws(HypervisorError) {
+    /// Creates the vCPU with this index in a machine, before any interrupt line of the machine is connected.
+    package init(_ machine: VirtualMachine, index: Int, id: UInt32) throws(HypervisorError) {
         self.index = index
-        self.apicID = apicID
-        descriptor = try machine.createVCPU(apicID)
+        self.id = id
+        descriptor = try machine.createVCPU(id)
         do {
             area = try MappedRegion(file: descriptor, count: machine.runAreaSize, shared: true)
         } catch {
@@ -82,7 +102,7 @@ package final class VCPU: @unchecked Sendable {
                 host_fence()
                 return .interrupted
             }
-            return .internalError(suberror: UInt32(bitPattern: failure.rawValue))
+            return .failed(failure)
         }
         switch Int32(truncatingIfNeeded: unsafe run.pointee.exit_reason) {
         case KVM_EXIT_IO:
@@ -96,7 +116,7 @@ package final class VCPU: @unchecked Sendable {
         case KVM_EXIT_INTR: return .interrupted
         case KVM_EXIT_HLT: return .halted
         case KVM_EXIT_SHUTDOWN: return .shutdown
-        case KVM_EXIT_SYSTEM_EVENT: return unsafe .systemEvent(run.pointee.system_event.type)
+        case KVM_EXIT_SYSTEM_EVENT: return unsafe .systemEvent(SystemEvent(run.pointee.system_event.type))
         case KVM_EXIT_FAIL_ENTRY:
             return unsafe .failedEntry(reason: run.pointee.fail_entry.hardware_entry_failure_reason)
         case KVM_EXIT_INTERNAL_ERROR: return unsafe .internalError(suberror: run.pointee.internal.suberror)
@@ -123,6 +143,8 @@ package final class VCPU: @unchecked Sendable {
 
     /// Makes the next, or the present, stay in the guest end at once. Called by any thread, before a kick.
     package func requestExit() {
+        // The thread that sees this request must see the order that it is for.
+        host_fence()
         unsafe run.pointee.immediate_exit = 1
     }
 }

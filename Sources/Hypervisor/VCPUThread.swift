@@ -1,4 +1,4 @@
-package import EventLoop
+package import Bus
 package import Host
 import Synchronization
 
@@ -25,8 +25,7 @@ package final class VCPUThread: Sendable {
     }
 
     private let vcpu: VCPU
-    private let port: ExitMailbox
-    private let router: AccessRouter
+    private let bus: SystemBus
     private let report: @Sendable (VCPUReport) -> Void
     private let command: Futex
     // The kernel's number of the thread, once it is ready; a negative error if it could not be made so.
@@ -36,16 +35,14 @@ package final class VCPUThread: Sendable {
     /// A thread for `vcpu`, not yet started.
     ///
     /// - Parameters:
-    ///   - port: the mailbox for its accesses.
+    ///   - bus: answers the accesses; it has as many vCPUs as the machine.
     ///   - startsPaused: waits for `resume` before it enters the guest for the first time.
     ///   - report: called on the vCPU's thread.
     package init(
-        _ vcpu: VCPU, port: ExitMailbox, router: AccessRouter, startsPaused: Bool,
-        report: @escaping @Sendable (VCPUReport) -> Void
+        _ vcpu: VCPU, bus: SystemBus, startsPaused: Bool, report: @escaping @Sendable (VCPUReport) -> Void
     ) {
         self.vcpu = vcpu
-        self.port = port
-        self.router = router
+        self.bus = bus
         self.report = report
         command = Futex(startsPaused ? Command.pause : Command.run)
     }
@@ -126,6 +123,7 @@ package final class VCPUThread: Sendable {
     }
 
     private func loop() {
+        guard var master = BusMaster(bus, vcpu: vcpu.index) else { return report(.ended(.failed(.invalidArgument))) }
         while true {
             let order = command.load()
             switch order & Command.mask {
@@ -140,57 +138,38 @@ package final class VCPUThread: Sendable {
                 break
             }
             switch vcpu.enter() {
-            case .ports(let isWrite, let number, let size, let count):
-                for index in 0..<count {
-                    guard let data = vcpu.portData(index, size: size) else { break }
-                    access(port: number, isWrite: isWrite, size: size, data)
-                }
-            case .memory(let isWrite, let address, let size):
-                access(address: address, isWrite: isWrite, size: size, vcpu.memoryData)
-            case .interrupted:
-                break
-            case let end:
-                report(.ended(end))
-                return
+            case .interrupted: break
+            case let exit: guard serve(exit, &master) else { return report(.ended(exit)) }
             }
         }
     }
 
-    private func access(port number: UInt16, isWrite: Bool, size: UInt8, _ data: HostSlice) {
-        switch router.answer(port: number, isWrite: isWrite, size: size) {
-        case .nobody(let value):
-            if !isWrite { data.store(value, size: size) }
-        case .posted(let reactor):
-            let value = UInt32(truncatingIfNeeded: data.load(size: size))
-            if reactor.post(port: number, size: size, value: value) { return }
-            fallthrough
-        case .reactor(let reactor):
-            forward(BusAccess(space: .ports, isWrite: isWrite, size: size, address: UInt64(number)), to: reactor, data)
-        }
-    }
-
-    private func access(address: UInt64, isWrite: Bool, size: UInt8, _ data: HostSlice) {
-        if let status = router.interruptStatus(address: address, isWrite: isWrite, size: size) {
-            if isWrite {
-                status.acknowledge(UInt32(truncatingIfNeeded: data.load(size: size)))
-            } else {
-                data.store(UInt64(status.value), size: size)
+    /// Serves what the guest left for; false if that was no access.
+    private func serve(_ exit: VCPUExit, _ master: inout BusMaster) -> Bool {
+        switch exit {
+        case .ports(let isWrite, let port, let size, let count):
+            for index in 0..<count {
+                guard let data = vcpu.portData(index, size: size) else { break }
+                access(&master, .ports, at: UInt64(port), isWrite: isWrite, size: size, data)
             }
-            return
-        }
-        switch router.answer(address: address) {
-        case .nobody(let value):
-            if !isWrite { data.store(value, size: size) }
-        case .posted(let reactor), .reactor(let reactor):
-            forward(BusAccess(space: .memory, isWrite: isWrite, size: size, address: address), to: reactor, data)
+            return true
+        case .memory(let isWrite, let address, let size):
+            access(&master, .memory, at: address, isWrite: isWrite, size: size, vcpu.memoryData)
+            return true
+        default:
+            return false
         }
     }
 
-    private func forward(_ access: BusAccess, to reactor: ReactorHandle, _ data: HostSlice) {
-        var access = access
-        if access.isWrite { access.value = data.load(size: access.size) }
-        let answer = port.forward(access, to: reactor)
-        if !access.isWrite { data.store(answer, size: access.size) }
+    private func access(
+        _ master: inout BusMaster, _ space: AddressSpace, at address: UInt64, isWrite: Bool, size: UInt8,
+        _ data: HostSlice
+    ) {
+        if isWrite {
+            master.write(space, at: address, size: size, value: data.load(size: size))
+        } else {
+            data.store(master.read(space, at: address, size: size), size: size)
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+package import Bus
 import CHost
 import Host
 package import Memory
@@ -10,8 +11,8 @@ package final class VirtualMachine {
     let cpuid: CPUID
     private let memory: GuestMemory
 
-    /// Creates a machine over `memory`, with interrupt controllers and a timer in the kernel.
-    package init(_ kvm: borrowing KVM, memory: GuestMemory) throws(HypervisorError) {
+    /// Creates a machine over `memory`, with interrupt controllers and a timer in the kernel, where `layout` puts them.
+    package init(_ kvm: borrowing KVM, memory: GuestMemory, layout: BoardLayout) throws(HypervisorError) {
         descriptor = try kvm.createMachine()
         runAreaSize = try kvm.runAreaSize()
         cpuid = try CPUID(kvm)
@@ -19,7 +20,7 @@ package final class VirtualMachine {
         for (slot, region) in memory.regions.enumerated() {
             try map(region, slot: UInt32(slot))
         }
-        try createInterruptControllers()
+        try createInterruptControllers(layout.memory)
     }
 
     private func map(_ region: GuestMemory.Region, slot: UInt32) throws(HypervisorError) {
@@ -54,14 +55,13 @@ package final class VirtualMachine {
         }
     }
 
-    /// Creates a vCPU, which KVM knows by the identifier of its local APIC.
-    func createVCPU(_ apicID: UInt8) throws(HypervisorError) -> FileDescriptor {
+    /// Creates a vCPU, which KVM knows by this identifier.
+    func createVCPU(_ id: UInt32) throws(HypervisorError) -> FileDescriptor {
         do {
             let descriptor = descriptor.rawValue
-            return FileDescriptor(
-                owning: try checked { host_ioctl(descriptor, HOST_KVM_CREATE_VCPU, UInt(apicID)) })
+            return FileDescriptor(owning: try checked { host_ioctl(descriptor, HOST_KVM_CREATE_VCPU, UInt(id)) })
         } catch {
-            throw HypervisorError("KVM_CREATE_VCPU \(apicID)", error)
+            throw HypervisorError("KVM_CREATE_VCPU \(id)", error)
         }
     }
 

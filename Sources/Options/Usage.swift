@@ -4,7 +4,7 @@ package enum Usage {
     package static let version = "apus \(Version.number)"
 
     /// All of the help, without the end of its last line.
-    package static var help: String {
+    package static func help(_ limits: Limits) -> String {
         var lines = [
             "\(version): a monitor of microVMs for Linux and KVM",
             "",
@@ -19,6 +19,12 @@ package enum Usage {
             lines += ["", group.rawValue]
             for option in options { lines += help(option) }
         }
+        lines += ["", "At most, in one machine"]
+        lines += paragraph([
+            "\(limits.vcpus) vCPUs", "\(limits.transports) devices on MMIO",
+            "\(limits.transportsWithoutACPI) if the guest has no ACPI", "\(limits.disks) disks",
+            "\(limits.nics) network cards", "\(limits.iothreads) iothreads",
+        ])
         lines += ["", "Examples"] + examples
         lines += ["", "Without effect, for those who pass them to other monitors"]
         lines += paragraph(OptionDescription.all.filter { $0.standing == .ignored }.map(\.spelling))

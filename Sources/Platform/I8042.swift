@@ -1,15 +1,14 @@
-/// An i8042 keyboard controller without a keyboard, at ports 0x60 to 0x64. Its use is the reset line: `reboot=k`.
+package import Bus
+
+/// An i8042 keyboard controller without a keyboard: five ports, from the data port to the command port. Its use is the
+/// reset line: `reboot=k`.
 ///
 /// It answers every command at once. A byte for the keyboard times out at once, so a driver's probe takes a few dozen
 /// accesses. There is no second (mouse) port, and probes for one fail.
 package final class I8042: BusDevice {
-    /// The first I/O port.
-    package static let firstPort: UInt64 = 0x60
-    /// The number of I/O ports: data to command. Port 0x61 between them is the PC's system control port B.
-    package static let portCount: UInt64 = 5
-
     private enum Offset {
         static let data: UInt64 = 0
+        /// The PC's system control port B, between the controller's two.
         static let systemControl: UInt64 = 1
         static let command: UInt64 = 4
     }

@@ -1,10 +1,8 @@
+package import Bus
+
 /// pvpanic: a port of one byte by which a guest tells that its kernel has panicked (QEMU, docs/specs/pvpanic). Linux
 /// finds it as the ACPI device QEMU0001.
 package final class PVPanic: BusDevice {
-    /// Where QEMU puts it.
-    package static let firstPort: UInt64 = 0x505
-    package static let portCount: UInt64 = 1
-
     private static let panicked: UInt8 = 1 << 0
     private static let crashLoaded: UInt8 = 1 << 1
 

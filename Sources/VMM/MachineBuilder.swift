@@ -1,19 +1,21 @@
 import Backends
 import Boot
+import Bus
 import Control
 import EventLoop
 import Host
 import Hypervisor
 import Memory
 import Options
-import Platform
 import Sandbox
 import Virtio
 
 /// Builds a machine out of its options, step by step; each step that fails names what it was for.
 final class MachineBuilder {
     private let options: LaunchOptions
+    private let layout = BoardLayout.microvm
     private let reactor: Reactor
+    private let bus: SystemBus
     private let home: ReactorDevices
     private let relay = ActionRelay()
     private let events: EventSink
@@ -24,7 +26,8 @@ final class MachineBuilder {
         self.options = options
         self.reactor = reactor
         events = EventSink(reactor)
-        home = ReactorDevices(reactor, onAction: relay.act)
+        bus = SystemBus(vcpus: options.topology.cpus)
+        home = ReactorDevices(reactor, bus, layout, onAction: relay.act)
     }
 
     /// Builds the machine; no vCPU has run when it is done. A failure leaves nothing behind on the host.
@@ -42,46 +45,44 @@ final class MachineBuilder {
         // What is cheap to check comes first: files, before memory and vCPUs.
         let files = try BootFiles(options)
         var plan = BootPlan(
-            commandLine: options.kernelArguments, cpuCount: options.topology.cpus,
+            commandLine: options.kernelArguments, layout: layout, cpuCount: options.topology.cpus,
             apicIDs: options.topology.arrangement.apicIDs(options.topology.cpus), hasSerial: options.serial != nil)
         let places = try places(plan, files)
         let chardevs = try Chardevs(options, reactor: reactor)
         self.chardevs = chardevs
         devices = try DeviceOpener(options: options, chardevs: chardevs).open()
-        let memory = try GuestMemory.make(options)
+        let memory = try GuestMemory.make(options, layout.memory)
         let machine = try makeMachine(memory)
+        // Before any interrupt is connected: some interrupt controllers take no vCPU after that.
+        let vcpus = try hypervisor { () throws(HypervisorError) in try VCPUSet.create(machine, options.topology) }
         // No thread but this one is there yet, and all is open that the machine begins with.
         try limitReach(options.reach(hotPlug: places.hasSpare))
         let filters = options.usesSeccomp ? try makeFilters(options.needs(hotPlug: places.hasSpare)) : nil
         var iothreads: [IOThread] = []
-        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id)) }
+        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id, bus, layout)) }
         var spare: [IOThread] = []
-        for _ in 0..<options.spareIOThreads { spare.append(try IOThread.spare()) }
-        let board = BoardDevices(options, chardevs, reactor: reactor, bus: home.bus, machine: machine)
+        for _ in 0..<options.spareIOThreads { spare.append(try IOThread.spare(bus, layout)) }
+        let board = BoardDevices(options, layout, chardevs, reactor: reactor, bus: home.bus, machine: machine)
         try board.attach()
-        let router = AccessRouter(
-            main: reactor.handle, iothreads: iothreads.map(\.handle), ports: BoardDevices.ports(options),
-            serial: board.serialPorts, window: UInt64(MicroVM.window), slotSize: UInt64(MicroVM.slotSize),
-            interruptRegisters: AccessRouter.InterruptRegisters(
-                status: MMIORegister.interruptStatus.rawValue, acknowledge: MMIORegister.interruptACK.rawValue))
-        let surroundings = AttachContext(
-            home: home, iothreads: iothreads, memory: memory, machine: machine, router: router)
+        guard bus.insert(BusRange(layout.absentClock, constant: 0)) else {
+            throw MachineError("board", "the ports of its clock are occupied")
+        }
+        let surroundings = AttachContext(home: home, iothreads: iothreads, memory: memory, machine: machine)
         for device in devices {
             device.events = events
             try device.findHelper(reactor.handle, iothreads)
         }
         let slots = try attach(devices, surroundings, spare: places)
-        plan.devices = slots.slots.map { MicroVM.description(ofSlot: $0.number) }
+        plan.devices = slots.slots.map { VirtioMMIODevice(slot: $0.number, of: layout.virtio) }
         let initial = try load(plan, files, memory)
-        let ports = VCPUSet.ports(options.topology.cpus)
-        let processors = try makeProcessors(machine, initial, router, iothreads + spare, ports, filters)
+        let processors = try makeProcessors(machine, vcpus, initial, filters)
         if let filters { try filter(iothreads + spare, by: filters) }
         let built = Machine(
             options, reactor: reactor,
             parts: Machine.Parts(
-                home: home, iothreads: iothreads, spareIOThreads: spare, ports: ports, filters: filters,
+                home: home, iothreads: iothreads, spareIOThreads: spare, filters: filters,
                 slots: slots, takesDevices: places.hasSpare, chardevs: chardevs, processors: processors, board: board,
-                memory: memory, router: router, events: events, hypervisor: machine))
+                memory: memory, bus: bus, layout: layout, events: events, hypervisor: machine))
         relay.machine = built
         events.connect(built, on: reactor)
         return built
@@ -96,16 +97,14 @@ final class MachineBuilder {
         } catch {
             throw MachineError(error)
         }
-        guard usesACPI || count <= MicroVM.slotsWithoutACPI else {
+        let slots = layout.slots(acpi: usesACPI)
+        guard usesACPI || count <= slots else {
             throw MachineError(
                 "-device",
-                "there are \(count) devices on MMIO; without ACPI the guest has interrupt lines for "
-                    + "\(MicroVM.slotsWithoutACPI)")
+                "there are \(count) devices on MMIO; without ACPI the guest has interrupt lines for \(slots)")
         }
         // A guest without ACPI is StratoVirt's or Kata's, whose clients plug disks in without saying so before.
-        return Places(
-            count: usesACPI ? MicroVM.slots : MicroVM.slotsWithoutACPI,
-            hasSpare: options.machine.hotPlug ?? !usesACPI)
+        return Places(count: slots, hasSpare: options.machine.hotPlug ?? !usesACPI)
     }
 
     private struct Places {
@@ -131,7 +130,7 @@ final class MachineBuilder {
         }
         guard places.hasSpare else { return table }
         for (kind, wanted) in [
-            (SlotTable.Kind.disk, MicroVM.pluggableDisks), (.networkCard, MicroVM.pluggableNetworkCards),
+            (SlotTable.Kind.disk, layout.virtio.pluggableDisks), (.networkCard, layout.virtio.pluggableNICs),
         ] {
             while table.slots(of: kind).count < wanted, table.slots.count < places.count {
                 let number = table.slots.count
@@ -152,23 +151,17 @@ final class MachineBuilder {
             throw MachineError("-smp", "this host's KVM runs at most \(most) vCPUs in one machine")
         }
         do {
-            return try VirtualMachine(kvm, memory: memory)
+            return try VirtualMachine(kvm, memory: memory, layout: layout)
         } catch {
             throw MachineError("-accel kvm", "\(error)")
         }
     }
 
     private func makeProcessors(
-        _ machine: VirtualMachine, _ initial: InitialState, _ router: AccessRouter, _ iothreads: [IOThread],
-        _ ports: [ExitMailbox], _ filters: SeccompFilters?
+        _ machine: VirtualMachine, _ vcpus: [VCPU], _ initial: InitialState, _ filters: SeccompFilters?
     ) throws(MachineError) -> VCPUSet {
-        reactor.serve(ports, with: home.bus)
-        for iothread in iothreads {
-            try iothread.perform { home in home.reactor.serve(ports, with: home.bus) }
-        }
         let processors = try hypervisor { () throws(HypervisorError) in
-            try VCPUSet(
-                machine, options.topology, initial: initial, ports: ports, router: router, reactor: reactor)
+            try VCPUSet(vcpus, of: machine, options.topology, initial: initial, bus: bus, reactor: reactor)
         }
         do {
             try processors.start { () throws(Errno) in try filters?.install(.vcpu) }

@@ -1,3 +1,4 @@
+import Bus
 import Foundation
 import Memory
 import Testing
@@ -40,12 +41,12 @@ private struct ParsedACPI {
     }
 
     @Test func allTablesAreFoundFromTheRSDP() throws {
-        let acpi = try tables(BootPlan(cpuCount: 1))
+        let acpi = try tables(BootPlan(layout: .microvm, cpuCount: 1))
         #expect(acpi.tables.keys.sorted() == ["APIC", "DSDT", "FACP", "XSDT"])
     }
 
     @Test func theFADTSaysHardwareReduced() throws {
-        let fadt = try #require(try tables(BootPlan(cpuCount: 1)).tables["FACP"])
+        let fadt = try #require(try tables(BootPlan(layout: .microvm, cpuCount: 1)).tables["FACP"])
         #expect(fadt.count == 276)
         #expect(fadt[8] == 6 && fadt[131] == 5)
         // No VGA, no CMOS clock; no 8042 and no legacy devices.
@@ -63,7 +64,7 @@ private struct ParsedACPI {
 
     @Test(arguments: [1, 2, 254])
     func theMADTListsProcessorsAndTheIOAPIC(cpuCount: Int) throws {
-        let madt = try #require(try tables(BootPlan(cpuCount: cpuCount)).tables["APIC"])
+        let madt = try #require(try tables(BootPlan(layout: .microvm, cpuCount: cpuCount)).tables["APIC"])
         #expect(madt.load(at: 36, as: UInt32.self) == 0xfee0_0000)
         #expect(madt.load(at: 40, as: UInt32.self) == 0)
         var expected: [UInt8] = []
@@ -75,7 +76,9 @@ private struct ParsedACPI {
 
     /// The AML of one device and a serial port, byte by byte as `iasl` compiles it.
     @Test func theDSDTOfASmallBoard() throws {
-        let plan = BootPlan(cpuCount: 1, devices: [VirtioMMIODevice(base: 0xf010_0000, irq: 5)], hasSerial: true)
+        let plan = BootPlan(
+            layout: .microvm, cpuCount: 1, devices: [VirtioMMIODevice(base: 0xf010_0000, size: 0x200, irq: 5)],
+            hasSerial: true)
         let dsdt = try #require(try tables(plan).tables["DSDT"])
         #expect(dsdt[8] == 2)
         let expected = """
@@ -108,12 +111,47 @@ private struct ParsedACPI {
         #expect(Array(dsdt[36...]) == bytes)
     }
 
+    /// Everything the tables say of the board comes from its layout.
+    @Test func anotherBoardHasOtherTables() throws {
+        var layout = BoardLayout.microvm
+        layout.serial = BoardLayout.Device(.ports(0x2e8, count: 8), line: 3)
+        layout.panic = .ports(0x1234, count: 2)
+        layout.power = BoardLayout.PowerRegisters(
+            .ports(0x700, count: 8), sleepControl: 0x704, sleepStatus: 0x705, reset: 0x706, resetValue: 6, softOff: 7)
+        layout.interrupts = BoardLayout.InterruptControllers(
+            localAPIC: 0xfed0_0000, ioAPIC: 0xfeb0_0000, lines: 48, isaLines: 16)
+        layout.virtio.start = 0xe000_0000
+        layout.virtio.slotSize = 0x1000
+        layout.virtio.firstLine = 24
+        let device = VirtioMMIODevice(slot: 2, of: layout.virtio)
+        #expect(device == VirtioMMIODevice(base: 0xe000_2000, size: 0x1000, irq: 26))
+
+        let acpi = try tables(BootPlan(layout: layout, cpuCount: 1, devices: [device], hasSerial: true))
+        let fadt = try #require(acpi.tables["FACP"])
+        #expect(Array(fadt[116..<129]) == [1, 8, 0, 1, 6, 7, 0, 0, 0, 0, 0, 0, 6])
+        #expect(Array(fadt[248..<250]) == [4, 7])
+        #expect(Array(fadt[260..<262]) == [5, 7])
+        let madt = try #require(acpi.tables["APIC"])
+        #expect(madt.load(at: 36, as: UInt32.self) == 0xfed0_0000)
+        #expect(madt.load(at: 56, as: UInt32.self) == 0xfeb0_0000)
+        let dsdt = try #require(acpi.tables["DSDT"])
+        for resource: [UInt8] in [
+            [0x12, 7, 4, 0x0a, 7, 0, 0, 0],  // _S5
+            [0x47, 1, 0xe8, 2, 0xe8, 2, 1, 8], [0x89, 6, 0, 3, 1, 3, 0, 0, 0],  // COM1
+            [0x47, 1, 0x34, 0x12, 0x34, 0x12, 1, 2],  // pvpanic
+            [0x86, 9, 0, 1, 0, 0x20, 0, 0xe0, 0, 0x10, 0, 0], [0x89, 6, 0, 3, 1, 26, 0, 0, 0],  // virtio
+        ] {
+            #expect(dsdt.indices.contains { dsdt[$0...].starts(with: resource) }, "\(resource)")
+        }
+        #expect(!dsdt.indices.contains { dsdt[$0...].starts(with: [0xf8, 0x03]) })
+    }
+
     @Test func theTablesStayBelow1MiB() throws {
-        let devices = (0..<1600).map { VirtioMMIODevice(base: 0xf010_0000 + 0x200 * UInt32($0), irq: 5) }
-        let acpi = try tables(BootPlan(cpuCount: 254, devices: devices, hasSerial: true))
+        let devices = (0..<1600).map { VirtioMMIODevice(base: 0xf010_0000 + 0x200 * UInt32($0), size: 0x200, irq: 5) }
+        let acpi = try tables(BootPlan(layout: .microvm, cpuCount: 254, devices: devices, hasSerial: true))
         #expect(acpi.end <= 0xf_fff0)
         let error = #expect(throws: BootError.self) {
-            try tables(BootPlan(cpuCount: 254, devices: devices + devices, hasSerial: true))
+            try tables(BootPlan(layout: .microvm, cpuCount: 254, devices: devices + devices, hasSerial: true))
         }
         #expect(error?.field == "devices")
     }
@@ -155,8 +193,12 @@ private struct ParsedACPI {
             #expect(status == 0, "\(text)")
             return text
         }
-        let devices = (0..<20).map { VirtioMMIODevice(base: 0xf010_0000 + 0x200 * UInt32($0), irq: 5 + UInt32($0)) }
-        for (name, bytes) in try tables(BootPlan(cpuCount: 3, devices: devices, hasSerial: true)).tables {
+        let devices = (0..<20).map {
+            VirtioMMIODevice(base: 0xf010_0000 + 0x200 * UInt32($0), size: 0x200, irq: 5 + UInt32($0))
+        }
+        for (name, bytes) in try tables(BootPlan(layout: .microvm, cpuCount: 3, devices: devices, hasSerial: true))
+            .tables
+        {
             try Data(bytes).write(to: directory.appending(path: "\(name).dat"))
             let text = try iasl("-d \(name).dat")
             #expect(!text.contains("Warning") && !text.contains("Error"), "\(text)")

@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import Testing
@@ -19,7 +20,7 @@ import Testing
         let memory = try dirtyMemory()
         let image = Image.bzImage()
         try load(
-            image, BootPlan(commandLine: "quiet", cpuCount: 1), into: memory,
+            image, BootPlan(commandLine: "quiet", layout: .microvm, cpuCount: 1), into: memory,
             initrd: Image(bytes: Image.pattern(0x1801)))
 
         var expected = [UInt8](repeating: 0, count: 0x1000)

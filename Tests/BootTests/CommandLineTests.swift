@@ -1,3 +1,4 @@
+import Bus
 import Memory
 import Testing
 
@@ -5,7 +6,7 @@ import Testing
 
 @Suite struct CommandLineTests {
     static let devices = [
-        VirtioMMIODevice(base: 0xf010_0000, irq: 5), VirtioMMIODevice(base: 0x1000, size: 0x1000, irq: 15),
+        VirtioMMIODevice(base: 0xf010_0000, size: 0x200, irq: 5), VirtioMMIODevice(base: 0x1000, size: 0x1000, irq: 15),
     ]
     static let parameters = "virtio_mmio.device=512@0xf0100000:5 virtio_mmio.device=4096@0x00001000:15"
 
@@ -41,7 +42,8 @@ import Testing
     @Test func aDeviceIsDescribedOnce() throws {
         for (text, byACPI) in [("quiet", true), ("quiet acpi=off", false)] {
             let memory = try dirtyMemory()
-            try load(.linux, BootPlan(commandLine: text, cpuCount: 1, devices: Self.devices), into: memory)
+            try load(
+                .linux, BootPlan(commandLine: text, layout: .microvm, cpuCount: 1, devices: Self.devices), into: memory)
             let words = try memory.bytes(0x2_0000, 2048).split(separator: 0)[0]
             #expect(String(decoding: words, as: UTF8.self) == (byACPI ? text : "\(text) \(Self.parameters)"))
             #expect(try memory.value(0x7070, UInt64.self) == (byACPI ? 0xe_0000 : 0))
@@ -74,12 +76,12 @@ import Testing
     func itsLengthIsLimited(_ limit: Limit) throws {
         let memory = try dirtyMemory()
         let text = String(repeating: "x", count: limit.maximum)
-        try load(limit.kernel, BootPlan(commandLine: text, cpuCount: 1), into: memory)
+        try load(limit.kernel, BootPlan(commandLine: text, layout: .microvm, cpuCount: 1), into: memory)
         #expect(try memory.bytes(0x2_0000, limit.maximum + 1) == Array(text.utf8) + [0])
         #expect(try memory.bytes(0x9_fc00, 4) == Array("_MP_".utf8))
 
         let error = #expect(throws: BootError.self) {
-            try load(limit.kernel, BootPlan(commandLine: text + "x", cpuCount: 1), into: memory)
+            try load(limit.kernel, BootPlan(commandLine: text + "x", layout: .microvm, cpuCount: 1), into: memory)
         }
         #expect(error?.place == "-append")
         #expect(error?.field == "length")
@@ -88,19 +90,21 @@ import Testing
     @Test func theLimitCountsBytesAndWhatIsAdded() throws {
         let umlauts = String(repeating: "ä", count: 1024)
         #expect(throws: BootError.self) {
-            try load(.linux, BootPlan(commandLine: umlauts, cpuCount: 1), into: dirtyMemory())
+            try load(.linux, BootPlan(commandLine: umlauts, layout: .microvm, cpuCount: 1), into: dirtyMemory())
         }
         let text = "acpi=off" + String(repeating: "x", count: 2000)
-        try load(.linux, BootPlan(commandLine: text, cpuCount: 1, devices: Self.devices), into: dirtyMemory())
+        try load(
+            .linux, BootPlan(commandLine: text, layout: .microvm, cpuCount: 1, devices: Self.devices),
+            into: dirtyMemory())
         #expect(throws: BootError.self) {
-            let plan = BootPlan(commandLine: "acpi=off " + text, cpuCount: 1, devices: Self.devices)
+            let plan = BootPlan(commandLine: "acpi=off " + text, layout: .microvm, cpuCount: 1, devices: Self.devices)
             try load(.linux, plan, into: dirtyMemory())
         }
     }
 
     @Test func aNULIsRefused() throws {
         let error = #expect(throws: BootError.self) {
-            try load(.linux, BootPlan(commandLine: "a\0b", cpuCount: 1), into: dirtyMemory())
+            try load(.linux, BootPlan(commandLine: "a\0b", layout: .microvm, cpuCount: 1), into: dirtyMemory())
         }
         #expect(error?.description == "-append: text: contains a NUL character")
     }

@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import Testing
@@ -66,7 +67,8 @@ import Testing
     ])
     func entry(_ choice: Choice) throws {
         let memory = try dirtyMemory()
-        let state = try load(choice.image, BootPlan(bootProtocol: choice.demanded, cpuCount: 1), into: memory)
+        let state = try load(
+            choice.image, BootPlan(bootProtocol: choice.demanded, layout: .microvm, cpuCount: 1), into: memory)
         #expect(state.rip == choice.entry)
         #expect((state.efer == 0) == choice.isPVH)
         #expect(state.rbx == (choice.isPVH ? 0x6000 : 0))

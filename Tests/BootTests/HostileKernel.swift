@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import Testing
@@ -21,7 +22,7 @@ struct HostileKernel: Sendable, CustomTestStringConvertible {
     /// Expects the refusal: in these words, and with nothing written where the kernel has no business.
     func check() throws {
         let memory = try GuestMemory(size: 0x400_0000)
-        let plan = BootPlan(bootProtocol: bootProtocol, cpuCount: 1)
+        let plan = BootPlan(bootProtocol: bootProtocol, layout: .microvm, cpuCount: 1)
         let error = #expect(throws: BootError.self) { try load(image, plan, into: memory) }
         #expect(error?.field == field)
         #expect(error?.place == "-kernel /test/image")

@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import TestSupport
@@ -116,7 +117,8 @@ extension GuestMemory {
 /// Loads `image`, with `initrd` if there is one.
 @discardableResult
 func load(
-    _ image: Image, _ plan: BootPlan = BootPlan(cpuCount: 1), into memory: GuestMemory, initrd: Image? = nil
+    _ image: Image, _ plan: BootPlan = BootPlan(layout: .microvm, cpuCount: 1), into memory: GuestMemory,
+    initrd: Image? = nil
 ) throws -> InitialState {
     let kernel = try image.file()
     let disk: BootFile? = if let initrd { try initrd.file(.initrd) } else { nil }

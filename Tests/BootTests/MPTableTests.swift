@@ -1,3 +1,4 @@
+import Bus
 import Memory
 import Testing
 
@@ -62,7 +63,7 @@ private struct ParsedMPTable {
     @Test(arguments: [1, 2, 40, 41, 128, 253, 254])
     func describesTheMachine(cpuCount: Int) throws {
         let memory = try dirtyMemory()
-        try load(.linux, BootPlan(cpuCount: cpuCount), into: memory)
+        try load(.linux, BootPlan(layout: .microvm, cpuCount: cpuCount), into: memory)
         let table = try ParsedMPTable(memory)
 
         #expect(table.oem == "APUS    ")
@@ -90,11 +91,37 @@ private struct ParsedMPTable {
         #expect(table.localInterrupts[1].destination == 0xff)
     }
 
+    /// Everything the table says of the board comes from its layout.
+    @Test func anotherBoardHasAnotherTable() throws {
+        var layout = BoardLayout.microvm
+        layout.interrupts = BoardLayout.InterruptControllers(
+            localAPIC: 0xfed0_0000, ioAPIC: 0xfeb0_0000, lines: 48, isaLines: 12)
+        layout.power.reset = 0x1234
+        layout.power.resetValue = 6
+        let memory = try dirtyMemory()
+        try load(.linux, BootPlan(layout: layout, cpuCount: 2), into: memory)
+        let table = try ParsedMPTable(memory)
+        #expect(table.localAPIC == 0xfed0_0000)
+        #expect(table.ioAPICs.map(\.address) == [0xfeb0_0000])
+        #expect(table.interrupts.map(\.irq) == Array(0..<12))
+        // The reset vector writes the layout's value to the layout's port.
+        #expect(try memory.bytes(0xf_fff0, 6) == [0xba, 0x34, 0x12, 0xb0, 6, 0xee])
+    }
+
+    @Test func noMoreProcessorsThanTheBoardCanHave() throws {
+        var layout = BoardLayout.microvm
+        layout.limits.vcpus = 2
+        let error = #expect(throws: BootError.self) {
+            try load(.linux, BootPlan(layout: layout, cpuCount: 3), into: dirtyMemory())
+        }
+        #expect(error?.description == "-smp: cpus: is 3, not 1 to 2")
+    }
+
     /// In memory that the map of `MemoryMap` reserves, and away from the ACPI tables.
     @Test(arguments: [(1, 0x9_fc10), (40, 0x9_fc10), (41, 0xd_0000), (254, 0xd_0000)] as [(Int, UInt64)])
     func liesInReservedMemory(cpuCount: Int, address: UInt64) throws {
         let memory = try dirtyMemory()
-        try load(.linux, BootPlan(cpuCount: cpuCount), into: memory)
+        try load(.linux, BootPlan(layout: .microvm, cpuCount: cpuCount), into: memory)
         let table = try ParsedMPTable(memory)
         #expect(table.address == address)
         #expect(table.end <= (address < 0xa_0000 ? 0xa_0000 : 0xe_0000))
@@ -109,12 +136,12 @@ private struct ParsedMPTable {
             ([], 2, [0, 1], 2), ([0, 1, 2, 4, 5, 6], 6, [0, 1, 2, 4, 5, 6], 7), ([0, 254], 2, [0, 254], 1),
         ] as [([UInt8], Int, [UInt8], UInt8)])
     func theIOAPICTakesAFreeOne(given: [UInt8], count: Int, expected: [UInt8], ioAPIC: UInt8) throws {
-        let identifiers = try APICIdentifiers(BootPlan(cpuCount: count, apicIDs: given))
+        let identifiers = try APICIdentifiers(BootPlan(layout: .microvm, cpuCount: count, apicIDs: given))
         #expect(identifiers.processors == expected)
         #expect(identifiers.ioAPIC == ioAPIC)
     }
 
     @Test(arguments: [[0, 0], [0, 255], [0]] as [[UInt8]]) func impossibleOnesAreRefused(given: [UInt8]) {
-        #expect(throws: BootError.self) { try APICIdentifiers(BootPlan(cpuCount: 2, apicIDs: given)) }
+        #expect(throws: BootError.self) { try APICIdentifiers(BootPlan(layout: .microvm, cpuCount: 2, apicIDs: given)) }
     }
 }

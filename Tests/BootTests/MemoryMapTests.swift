@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import Testing
@@ -15,14 +16,15 @@ import Testing
             (512 * gib, [(0, 3 * gib), (4 * gib, 509 * gib)]),
         ] as [(UInt64, [(UInt64, UInt64)])])
     func ramLeavesRoomForDevicesBelow4GiB(size: UInt64, regions: [(UInt64, UInt64)]) {
-        let found = MemoryMap.regions(size: size)
+        let found = MemoryMap.regions(size: size, BoardLayout.microvm.memory)
         #expect(found.map(\.start.rawValue) == regions.map(\.0))
         #expect(found.map(\.count) == regions.map(\.1))
     }
 
     @Test func theMapListsRAMAndWhatIsReserved() throws {
         let memory = try GuestMemory(
-            ranges: MemoryMap.regions(size: 6 * Self.gib), mapping: try MappedRegion(anonymous: 6 << 30))
+            ranges: MemoryMap.regions(size: 6 * Self.gib, BoardLayout.microvm.memory),
+            mapping: try MappedRegion(anonymous: 6 << 30))
         let map = try MemoryMap(memory)
         #expect(map.lowMemoryEnd == 3 * Self.gib)
         #expect(
@@ -73,13 +75,16 @@ import Testing
 
     @Test(arguments: [Int.min, -1, 0, 255, 256, Int.max])
     func aNumberOfCPUsNoTableCanHoldIsRefused(count: Int) throws {
-        let error = #expect(throws: BootError.self) { try load(.linux, BootPlan(cpuCount: count), into: dirtyMemory()) }
+        let error = #expect(throws: BootError.self) {
+            try load(.linux, BootPlan(layout: .microvm, cpuCount: count), into: dirtyMemory())
+        }
         #expect(error?.place == "-smp")
     }
 
     @Test func loadingAgainGivesTheSameMemory() throws {
         let memory = try dirtyMemory()
-        let plan = BootPlan(commandLine: "a", cpuCount: 41, devices: CommandLineTests.devices, hasSerial: true)
+        let plan = BootPlan(
+            commandLine: "a", layout: .microvm, cpuCount: 41, devices: CommandLineTests.devices, hasSerial: true)
         for kernel in [Image.bzImage(), .linux] {
             let first = try load(kernel, plan, into: memory)
             let before = try memory.bytes(0, 0x10_2000)

@@ -1,3 +1,4 @@
+import Bus
 import Host
 import Memory
 import Testing
@@ -16,7 +17,8 @@ import Testing
     @Test func itGetsStratoVirtsBoardWithoutACPI() throws {
         let memory = try dirtyMemory()
         try load(
-            Image(bytes: [0xf4]), BootPlan(commandLine: "quiet", cpuCount: 1, devices: CommandLineTests.devices),
+            Image(bytes: [0xf4]),
+            BootPlan(commandLine: "quiet", layout: .microvm, cpuCount: 1, devices: CommandLineTests.devices),
             into: memory)
         let text = try memory.bytes(0x2_0000, 64)
         #expect(String(decoding: text, as: UTF8.self).hasPrefix("quiet virtio_mmio.device=512@0x"))
@@ -93,7 +95,7 @@ import Testing
         try shrink.truncate(to: 0x1000)
         let memory = try dirtyMemory()
         let error = #expect(throws: BootError.self) {
-            _ = try BootPlan(cpuCount: 1).load(kernel: kernel, initrd: nil, into: memory)
+            _ = try BootPlan(layout: .microvm, cpuCount: 1).load(kernel: kernel, initrd: nil, into: memory)
         }
         #expect(error?.problem == "became shorter while it was read")
     }

@@ -206,56 +206,77 @@ private final class Recorder: RingClient {
     }
 }
 
-/// Adds up what vCPUs write, and answers reads with the sum.
-private final class Adder: AccessServer {
+/// Adds up what is posted, and answers each caller with the sum.
+private final class Adder: CallServer {
     var sum: UInt64 = 0
+    var calls = 0
+    let callers: [Caller]
 
-    override func serve(_ access: inout BusAccess) {
-        if access.isWrite { sum += access.value } else { access.value = sum }
+    /// A caller's end: it waits until `isAnswered` is 1.
+    final class Caller: Sendable {
+        let number: Int
+        let isAnswered = Futex(0)
+        let answer = Atomic<UInt64>(0)
+
+        init(_ number: Int) {
+            self.number = number
+        }
+
+        func call(_ handle: ReactorHandle) -> UInt64 {
+            isAnswered.store(0)
+            handle.announce(caller: number)
+            while isAnswered.load() == 0 { isAnswered.wait(while: 0) }
+            return answer.load(ordering: .relaxed)
+        }
     }
+
+    init(_ numbers: [Int] = []) {
+        callers = numbers.map(Caller.init)
+    }
+
+    override func serve(caller: Int) {
+        guard let caller = callers.first(where: { $0.number == caller }) else { return }
+        calls += 1
+        caller.answer.store(sum, ordering: .relaxed)
+        caller.isAnswered.store(1)
+        caller.isAnswered.wake()
+    }
+
+    override func takePosted(_ word: UInt64) { sum += word }
 }
 
-@Suite struct ExitPortTests {
-    @Test(arguments: [false, true]) func accessesOfManyThreadsAreAllServed(spinning: Bool) throws {
+@Suite struct CallTests {
+    @Test func callsOfManyThreadsAreAllServed() throws {
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let ports = (0..<4).map { ExitMailbox(index: $0, maySpin: spinning) }
-        let adder = Adder()
-        reactor.serve(ports, with: adder)
-        let running = Atomic<Int>(4)
-        var threads: [() -> Void] = []
-        for port in ports {
-            let thread = try HostThread(name: "vcpu") {
-                for _ in 0..<2000 {
-                    _ = port.forward(
-                        BusAccess(space: .ports, isWrite: true, size: 1, address: 0, value: 1), to: handle)
-                }
+        // In each of the words that announce callers.
+        let adder = Adder([0, 63, 64, 130, 255])
+        reactor.serve(with: adder)
+        let running = Atomic<Int>(adder.callers.count)
+        var threads: [Joiner] = []
+        for caller in adder.callers {
+            let thread = try HostThread(name: "caller") {
+                for _ in 0..<2000 { _ = caller.call(handle) }
                 if running.wrappingSubtract(1, ordering: .relaxed).newValue == 0 { handle.send { $0.stop() } }
             }
-            let number = Joiner(thread)
-            threads.append { number.join() }
+            threads.append(Joiner(thread))
         }
         reactor.run()
-        threads.forEach { $0() }
-        #expect(adder.sum == 8000)
+        threads.forEach { $0.join() }
+        #expect(adder.calls == 10_000)
     }
 
-    @Test func aReadSeesWhatItsThreadPostedBefore() throws {
+    @Test func aCallSeesWhatItsThreadPostedBefore() throws {
         let reactor = try Reactor(name: "test")
         let handle = reactor.handle
-        let port = ExitMailbox(index: 0, maySpin: true)
-        let adder = Adder()
-        reactor.serve([port], with: adder)
+        let adder = Adder([3])
+        reactor.serve(with: adder)
         let mismatches = Atomic<Int>(0)
-        let thread = try HostThread(name: "vcpu") {
+        let thread = try HostThread(name: "caller") { [caller = adder.callers[0]] in
             var sum: UInt64 = 0
-            for round in 0..<3000 as Range<UInt32> {
-                if handle.post(port: 0x3f8, size: 1, value: round & 0xff) { sum += UInt64(round & 0xff) }
-                if round % 7 == 0 {
-                    let seen = port.forward(
-                        BusAccess(space: .ports, isWrite: false, size: 8, address: 0), to: handle)
-                    if seen != sum { mismatches.wrappingAdd(1, ordering: .relaxed) }
-                }
+            for round in 0..<3000 as Range<UInt64> {
+                if handle.post(round) { sum += round }
+                if round % 7 == 0, caller.call(handle) != sum { mismatches.wrappingAdd(1, ordering: .relaxed) }
             }
             handle.send { $0.stop() }
         }
@@ -264,16 +285,39 @@ private final class Adder: AccessServer {
         #expect(mismatches.load(ordering: .relaxed) == 0)
     }
 
-    @Test func postedWritesAreRefusedWhenFull() throws {
+    @Test func postedWordsAreRefusedWhenFull() throws {
         let reactor = try Reactor(name: "test")
         var taken = 0
-        while reactor.handle.post(port: 1, size: 1, value: 1) { taken += 1 }
+        while reactor.handle.post(1 << 40) { taken += 1 }
         #expect(taken == 1024)
         let adder = Adder()
-        reactor.serve([], with: adder)
+        reactor.serve(with: adder)
         reactor.turn(waiting: false)
-        #expect(adder.sum == 1024)
-        #expect(reactor.handle.post(port: 1, size: 1, value: 1))
+        #expect(adder.sum == 1024 << 40)
+        #expect(reactor.handle.post(1))
+    }
+
+    /// One that posts another word for each that is taken does not hold the reactor's thread.
+    @Test func aTurnTakesNoMoreWordsThanTheQueueHolds() throws {
+        final class Echo: CallServer {
+            let handle: ReactorHandle
+            var taken = 0
+
+            init(_ handle: ReactorHandle) {
+                self.handle = handle
+            }
+
+            override func takePosted(_ word: UInt64) {
+                taken += 1
+                _ = handle.post(word)
+            }
+        }
+        let reactor = try Reactor(name: "test")
+        let echo = Echo(reactor.handle)
+        reactor.serve(with: echo)
+        #expect(reactor.handle.post(1))
+        reactor.turn(waiting: false)
+        #expect(echo.taken == 1024)
     }
 }
 

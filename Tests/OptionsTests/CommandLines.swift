@@ -50,9 +50,15 @@ enum BadCommandLines {
     }
 }
 
+extension Limits {
+    /// Those of StratoVirt's light machine.
+    static let microvm = Limits(
+        vcpus: 254, disks: 6, nics: 2, transports: 19, transportsWithoutACPI: 11, iothreads: 8)
+}
+
 /// What a command line, written as a shell takes it, asks to start. Records an issue if it asks for something else.
 func launch(_ line: String) throws -> LaunchOptions {
-    let invocation = try LaunchOptions.parse(BadCommandLines.words(line))
+    let invocation = try LaunchOptions.parse(BadCommandLines.words(line), .microvm)
     guard case .launch(let options) = invocation else {
         throw OptionError(option: "test", problem: "\(line) starts nothing")
     }

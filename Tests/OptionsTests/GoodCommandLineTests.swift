@@ -172,11 +172,11 @@ struct GoodCommandLineTests {
 
     @Test("Help and version win over whatever else is on the line, the first of them over the other")
     func requests() throws {
-        #expect(try LaunchOptions.parse(["-smp", "0", "-foo", "-help"]) == .help(Usage.help))
-        #expect(try LaunchOptions.parse(["-h"]) == .help(Usage.help))
-        #expect(try LaunchOptions.parse(["-V", "-h"]) == .version("apus 0.1.0"))
-        #expect(try LaunchOptions.parse(["-version"]) == .version("apus 0.1.0"))
-        #expect(throws: OptionError.self) { try LaunchOptions.parse(["--", "-help"]) }
+        #expect(try LaunchOptions.parse(["-smp", "0", "-foo", "-help"], .microvm) == .help(Usage.help(.microvm)))
+        #expect(try LaunchOptions.parse(["-h"], .microvm) == .help(Usage.help(.microvm)))
+        #expect(try LaunchOptions.parse(["-V", "-h"], .microvm) == .version("apus 0.1.0"))
+        #expect(try LaunchOptions.parse(["-version"], .microvm) == .version("apus 0.1.0"))
+        #expect(throws: OptionError.self) { try LaunchOptions.parse(["--", "-help"], .microvm) }
     }
 }
 

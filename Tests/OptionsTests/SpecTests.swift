@@ -8,12 +8,13 @@ struct SpecTests {
 
     @Test("Machine types in any case, as first word or under type", arguments: ["microvm", "MicroVm", "type=MICROVM"])
     func machine(text: String) throws {
-        #expect(try MachineSpec.parse(text) == .standard)
+        #expect(try MachineSpec.parse(text, .microvm) == .standard)
     }
 
     @Test("What a machine says of its memory")
     func machineMemory() throws {
-        let machine = try MachineSpec.parse("dump-guest-core=off,type=microvm,mem-share=yes,usb=off,accel=kvm")
+        let machine = try MachineSpec.parse(
+            "dump-guest-core=off,type=microvm,mem-share=yes,usb=off,accel=kvm", .microvm)
         #expect(!machine.dumpsGuestCore)
         #expect(machine.sharesMemory)
         #expect(machine.accelerator == .kvm)
@@ -22,7 +23,7 @@ struct SpecTests {
     @Test(
         "Spare iothreads are counted", arguments: [("0", 0), ("8", 8), ("9", nil), ("-1", nil), ("", nil), ("on", nil)])
     func spareIOThreads(text: String, count: Int?) throws {
-        let machine = try? MachineSpec.parse("microvm,spare-iothreads=\(text)")
+        let machine = try? MachineSpec.parse("microvm,spare-iothreads=\(text)", .microvm)
         #expect(machine?.spareIOThreads == count)
     }
 
@@ -45,7 +46,7 @@ struct SpecTests {
             ("maxcpus=8,cpus=4,cores=8", [4, 8, 1, 1, 1, 8, 1]),
         ])
     func topology(text: String, numbers: [Int]) throws {
-        let topology = try CPUTopology.parse(text)
+        let topology = try CPUTopology.parse(text, .microvm)
         let found = [
             topology.cpus, topology.maximum, topology.sockets, topology.dies, topology.clusters, topology.cores,
             topology.threads,
@@ -61,7 +62,7 @@ struct SpecTests {
             "16,sockets=2,cores=2,threads=2",
         ])
     func brokenTopology(text: String) {
-        #expect(throws: OptionError.self) { try CPUTopology.parse(text) }
+        #expect(throws: OptionError.self) { try CPUTopology.parse(text, .microvm) }
     }
 
     @Test(

@@ -4,11 +4,12 @@ import Testing
 
 @Suite("Help")
 struct UsageTests {
-    private let lines = Usage.help.split(separator: "\n").map(String.init)
+    private static let help = Usage.help(.microvm)
+    private let lines = help.split(separator: "\n").map(String.init)
 
     @Test("Every option is in it", arguments: OptionDescription.all.map(\.spelling))
     func options(spelling: String) {
-        #expect(Usage.help.contains(spelling))
+        #expect(Self.help.contains(spelling))
     }
 
     @Test("Every option of value has its line, its keys and a summary")
@@ -16,11 +17,11 @@ struct UsageTests {
         for option in OptionDescription.all where option.standing == .supported {
             let start = lines.firstIndex { $0.hasPrefix("  \(option.spelling)") && !$0.hasPrefix("   ") }
             #expect(start != nil, "\(option.spelling)")
-            #expect(Usage.help.contains(option.summary))
-            for key in option.keys { #expect(Usage.help.contains(key.summary)) }
+            #expect(Self.help.contains(option.summary))
+            for key in option.keys { #expect(Self.help.contains(key.summary)) }
         }
         for type in DeviceType.all {
-            for key in type.keys { #expect(Usage.help.contains(key.summary), "\(type.names[0]): \(key.name)") }
+            for key in type.keys { #expect(Self.help.contains(key.summary), "\(type.names[0]): \(key.name)") }
         }
     }
 
@@ -66,8 +67,8 @@ struct UsageTests {
 
     @Test("Every key's standard value is of the key's type")
     func standardValues() throws {
-        _ = try MachineSpec.parse("microvm")
-        _ = try CPUTopology.parse("1")
+        _ = try MachineSpec.parse("microvm", .microvm)
+        _ = try CPUTopology.parse("1", .microvm)
         try CPUModel.check("host")
         _ = try MemorySpec.parse(nil)
         _ = try DriveSpec.parse("id=d,file=/d")

@@ -206,9 +206,9 @@ struct WholeMachineTests {
     @Test("Too many, or not what is referred to", arguments: mistakes)
     func refused(line: String, expected: String) {
         #expect(
-            message { () throws(OptionError) in try LaunchOptions.parse(words("\(least) \(line)"))
-            }
-                == expected)
+            message { () throws(OptionError) in
+                try LaunchOptions.parse(words("\(least) \(line)"), .microvm)
+            } == expected)
     }
 
     @Test("The same mistakes give the same message, whichever option stands first")
@@ -217,7 +217,9 @@ struct WholeMachineTests {
         let messages = Set(
             (0..<mistakes.count).map { turn in
                 let line = (0..<mistakes.count).map { mistakes[($0 + turn) % mistakes.count] }
-                return message { () throws(OptionError) in try LaunchOptions.parse(words(line.joined(separator: " "))) }
+                return message { () throws(OptionError) in
+                    try LaunchOptions.parse(words(line.joined(separator: " ")), .microvm)
+                }
             })
         #expect(messages == ["-machine: \"pc\" is not a machine type; microvm is the one that is supported"])
     }

@@ -1,3 +1,4 @@
+import Bus
 import EventLoop
 import Platform
 import Testing
@@ -169,14 +170,24 @@ private final class I8042Driver {
 
 @Suite struct PowerControlTests {
     @Test func softOffCutsThePowerAndTheResetRegisterResets() {
-        let power = ACPIPowerRegisters()
+        let power = ACPIPowerRegisters(BoardLayout.microvm.power)
         #expect(power.write(at: 1, size: 1, value: 0x80) == .none)
         #expect(power.write(at: 0, size: 1, value: 0x34) == .powerOff)
         #expect(power.write(at: 2, size: 1, value: 1) == .reset)
     }
 
+    @Test func theBoardSaysWhereTheyAre() {
+        let power = ACPIPowerRegisters(
+            BoardLayout.PowerRegisters(
+                .ports(0x20, count: 8), sleepControl: 0x24, sleepStatus: 0x25, reset: 0x20, resetValue: 9, softOff: 3))
+        #expect(power.write(at: 4, size: 1, value: 0x20 | 3 << 2) == .powerOff)
+        #expect(power.write(at: 0, size: 1, value: 9) == .reset)
+        #expect(power.write(at: 0, size: 1, value: 0x34) == .none)
+        #expect(power.write(at: 2, size: 1, value: 1) == .none)
+    }
+
     @Test func nothingElseDoes() {
-        let power = ACPIPowerRegisters()
+        let power = ACPIPowerRegisters(BoardLayout.microvm.power)
         var actions: [BusAction] = []
         for size in [1, 2, 4, 8] {
             for offset in 0..<5 as Range<UInt64> {

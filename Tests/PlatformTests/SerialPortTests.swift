@@ -1,3 +1,4 @@
+import Bus
 import EventLoop
 import Host
 import Testing
@@ -227,24 +228,27 @@ private final class Sleeper: RingClient {
             if seed >> 45 & 1 == 0 {
                 rig.write(SerialRig.Register.allCases[Int(register)], UInt8(truncatingIfNeeded: seed >> 50))
             }
-            #expect(published.load(0) == nil && published.load(2) == nil)
+            #expect(published.load(at: 0, size: 1) == nil && published.load(at: 2, size: 1) == nil)
             for register in SerialRig.Register.allCases {
-                if let value = published.load(Int(register.rawValue)) { #expect(value == rig.read(register)) }
+                if let value = published.load(at: register.rawValue, size: 1) {
+                    #expect(value == UInt32(rig.read(register)))
+                }
             }
         }
     }
 
     @Test func registersWhoseReadHasAnEffectAreWithdrawn() throws {
         let rig = try SerialRig()
-        #expect(rig.port.published.load(5) == 0x60)
-        #expect(rig.port.published.load(6) == 0xb0)
+        #expect(rig.port.published.load(at: 5, size: 1) == 0x60)
+        #expect(rig.port.published.load(at: 6, size: 1) == 0xb0)
         rig.write(.mcr, 0x10)
-        #expect(rig.port.published.load(5) == nil)
-        #expect(rig.port.published.load(6) == nil)
+        #expect(rig.port.published.load(at: 5, size: 1) == nil)
+        #expect(rig.port.published.load(at: 6, size: 1) == nil)
         _ = rig.read(.msr)
-        #expect(rig.port.published.load(6) == 0)
-        #expect(rig.port.published.load(8) == nil)
-        #expect(rig.port.published.load(-1) == nil)
+        #expect(rig.port.published.load(at: 6, size: 1) == 0)
+        #expect(rig.port.published.load(at: 8, size: 1) == nil)
+        #expect(rig.port.published.load(at: .max, size: 1) == nil)
+        #expect(rig.port.published.load(at: 5, size: 2) == nil)
     }
 }
 

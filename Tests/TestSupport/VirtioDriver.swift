@@ -1,7 +1,7 @@
+package import Bus
 package import EventLoop
-package import Host
+import Host
 package import Memory
-package import Platform
 package import Virtio
 
 /// Plays the guest's driver to a device behind virtio-mmio: through its registers, its rings and its doorbells, and

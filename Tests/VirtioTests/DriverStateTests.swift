@@ -1,3 +1,4 @@
+import Bus
 import EventLoop
 import Host
 import Memory
@@ -63,7 +64,9 @@ struct DriverStateTests {
         try driver.exchangeDevice(disk.device)
         let change = InterruptCause.configurationChange.rawValue
         #expect(driver.interruptStatus.value == used | change)
-        driver.interruptStatus.acknowledge(used)
+        let published = driver.transport.published
+        #expect(published.load(at: MMIORegister.interruptStatus.rawValue, size: 4) == used | change)
+        #expect(published.acknowledge(used, at: MMIORegister.interruptACK.rawValue, size: 4))
         #expect(driver.read(.interruptStatus) == change)
         driver.write(.status, 0)
         #expect(driver.interruptStatus.value == 0)

@@ -1,8 +1,8 @@
 import Backends
+import Bus
 import EventLoop
 import Host
 import Memory
-import Platform
 import TestSupport
 import Testing
 import Virtio

@@ -1,4 +1,5 @@
 import Backends
+import Bus
 import EventLoop
 import Glibc
 import Host

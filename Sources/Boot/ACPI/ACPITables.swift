@@ -1,35 +1,43 @@
+import Bus
 import Memory
 
 /// All ACPI tables of a board, one after the other in reserved memory below 1 MiB.
-enum ACPITables {
+struct ACPITables {
+    private let plan: BootPlan
+    private let identifiers: APICIdentifiers
+
     private static let alignment: UInt64 = 16
     private static let rsdpSize: UInt64 = 36
+
+    /// The tables of the board that `plan` describes.
+    init(_ plan: BootPlan, _ identifiers: APICIdentifiers) {
+        self.plan = plan
+        self.identifiers = identifiers
+    }
 
     /// Writes the tables; answers the address of the RSDP, which is also where a guest searches for it.
     ///
     /// - Throws: if they do not fit.
-    static func write(
-        to memory: GuestMemory, identifiers: APICIdentifiers, devices: [VirtioMMIODevice], hasSerial: Bool
-    ) throws(BootError) -> UInt64 {
-        var next = aligned(Layout.acpi + rsdpSize)
+    func write(to memory: GuestMemory) throws(BootError) -> UInt64 {
+        var next = Self.aligned(Layout.acpi + Self.rsdpSize)
         func place(_ table: ACPITable) throws(BootError) -> UInt64 {
             let address = next
-            next = aligned(address + UInt64(table.bytes.count))
+            next = Self.aligned(address + UInt64(table.bytes.count))
             guard next <= Layout.resetVector else {
                 throw BootError(
                     place: "machine", field: "devices",
                     problem:
-                        "\(devices.count) devices and \(identifiers.processors.count) CPUs are more than the ACPI tables have room for"
-                )
+                        "\(plan.devices.count) devices and \(identifiers.processors.count) CPUs are more than the ACPI "
+                        + "tables have room for")
             }
             try memory.place(table.bytes, at: address, as: "ACPI tables")
             return address
         }
-        let dsdt = try place(DSDT.table(devices: devices, hasSerial: hasSerial))
-        let fadt = try place(FADT.table(dsdt: dsdt))
-        let madt = try place(MADT.table(identifiers))
-        let xsdt = try place(xsdt([fadt, madt]))
-        try memory.place(rsdp(xsdt: xsdt), at: Layout.acpi, as: "RSDP")
+        let dsdt = try place(DSDT.table(plan))
+        let fadt = try place(FADT.table(dsdt: dsdt, plan.layout.power))
+        let madt = try place(MADT.table(identifiers, plan.layout.interrupts))
+        let xsdt = try place(Self.xsdt([fadt, madt]))
+        try memory.place(Self.rsdp(xsdt: xsdt), at: Layout.acpi, as: "RSDP")
         return Layout.acpi
     }
 

@@ -1,3 +1,5 @@
+import Bus
+
 /// The few terms of the ACPI Machine Language that describe our devices (ACPI 6.5, chapter 20), as bytes.
 enum AML {
     private static let zeroOp: UInt8 = 0x00
@@ -86,12 +88,12 @@ enum ACPIResource {
         return bytes
     }
 
-    /// `IO (Decode16, port, port, 1, length)`.
-    static func io(port: UInt16, length: UInt8) -> [UInt8] {
+    /// `IO (Decode16, first, first, 1, count)`.
+    static func io(_ ports: AddressRange) -> [UInt8] {
         var bytes: [UInt8] = [0x47, 1]
-        bytes.append(littleEndian: port)
-        bytes.append(littleEndian: port)
-        return bytes + [1, length]
+        bytes.append(littleEndian: ports.firstPort)
+        bytes.append(littleEndian: ports.firstPort)
+        return bytes + [1, UInt8(clamping: ports.count)]
     }
 
     /// `Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { interrupt }`.

@@ -1,27 +1,28 @@
+import Bus
+
 /// The Differentiated System Description Table: the board's devices, and how to power it off.
 enum DSDT {
     /// `EISAID ("PNP0501")`: a 16550A serial port.
     private static let serialPort: UInt32 = 0x0105_d041
-    private static let com1: UInt16 = 0x3f8
-    private static let com1Interrupt: UInt32 = 4
 
-    static func table(devices: [VirtioMMIODevice], hasSerial: Bool) -> ACPITable {
+    static func table(_ plan: BootPlan) -> ACPITable {
         var nodes: [UInt8] = []
-        if hasSerial { nodes += serial() }
-        nodes += panicPort()
-        for (index, device) in devices.enumerated() { nodes += virtio(device, index: index) }
-        return ACPITable(signature: "DSDT", revision: 2, body: softOff() + AML.scope("_SB_", nodes))
+        if plan.hasSerial { nodes += serial(plan.layout.serial) }
+        nodes += panicPort(plan.layout.panic)
+        for (index, device) in plan.devices.enumerated() { nodes += virtio(device, index: index) }
+        return ACPITable(
+            signature: "DSDT", revision: 2, body: softOff(plan.layout.power) + AML.scope("_SB_", nodes))
     }
 
     /// `_S5`: what to write into the sleep control register as sleep type.
-    private static func softOff() -> [UInt8] {
-        let type = AML.integer(UInt32(Layout.softOffSleepType))
+    private static func softOff(_ power: BoardLayout.PowerRegisters) -> [UInt8] {
+        let type = AML.integer(UInt32(power.softOff))
         let zero = AML.integer(0)
         return AML.name("_S5_", AML.package([type, zero, zero, zero]))
     }
 
-    private static func serial() -> [UInt8] {
-        let resources = [ACPIResource.io(port: com1, length: 8), ACPIResource.interrupt(com1Interrupt)]
+    private static func serial(_ device: BoardLayout.Device) -> [UInt8] {
+        let resources = [ACPIResource.io(device.addresses), ACPIResource.interrupt(device.line)]
         return AML.device(
             "COM1",
             AML.name("_HID", AML.integer(serialPort)) + AML.name("_UID", AML.integer(1))
@@ -29,11 +30,11 @@ enum DSDT {
     }
 
     /// The device that Linux's `pvpanic-mmio` looks for.
-    private static func panicPort() -> [UInt8] {
+    private static func panicPort(_ port: AddressRange) -> [UInt8] {
         AML.device(
             "PEVT",
             AML.name("_HID", AML.string("QEMU0001"))
-                + AML.name("_CRS", ACPIResource.template([ACPIResource.io(port: Layout.panicPort, length: 1)])))
+                + AML.name("_CRS", ACPIResource.template([ACPIResource.io(port)])))
     }
 
     private static func virtio(_ device: VirtioMMIODevice, index: Int) -> [UInt8] {

@@ -1,3 +1,5 @@
+import Bus
+
 /// The Fixed ACPI Description Table of a hardware-reduced machine (ACPI 6.5, section 5.2.9): no power management
 /// timer, no SCI, no fixed buttons; power-off and reset by one I/O port each.
 enum FADT {
@@ -15,7 +17,7 @@ enum FADT {
     private static let noVGA: UInt16 = 1 << 2
     private static let noCMOSClock: UInt16 = 1 << 5
 
-    static func table(dsdt: UInt64) -> ACPITable {
+    static func table(dsdt: UInt64, _ power: BoardLayout.PowerRegisters) -> ACPITable {
         var body = [UInt8](repeating: 0, count: size - ACPITable.headerSize)
         func store(_ bytes: [UInt8], at offset: Int) {
             let start = offset - ACPITable.headerSize
@@ -28,12 +30,12 @@ enum FADT {
         store(
             writeBackInvalidate | noFixedPowerButton | noFixedSleepButton | resetRegisterSupported | hardwareReduced,
             at: 112)
-        store(port(Layout.resetPort), at: 116)
-        store(Layout.resetValue, at: 128)
+        store(port(power.reset), at: 116)
+        store(power.resetValue, at: 128)
         store(minorVersion, at: 131)
         store(dsdt, at: 140)  // X_DSDT
-        store(port(Layout.sleepControlPort), at: 244)
-        store(port(Layout.sleepStatusPort), at: 256)
+        store(port(power.sleepControl), at: 244)
+        store(port(power.sleepStatus), at: 256)
         store(Array("APUS".utf8), at: 268)  // hypervisor vendor identity
         return ACPITable(signature: "FACP", revision: majorVersion, body: body)
     }

@@ -1,3 +1,5 @@
+import Bus
+
 /// Who answers to which identifier on the APICs' bus. 255 means all of them and is nobody's.
 struct APICIdentifiers: Equatable {
     /// The processors', the boot processor's first.
@@ -5,10 +7,11 @@ struct APICIdentifiers: Equatable {
     /// The I/O APIC's: the one after the processors', or else the first that is free.
     let ioAPIC: UInt8
 
-    /// - Throws: if there are not 1 to 254 processors, or two have one identifier.
+    /// - Throws: if there are more processors than the board can have, or two have one identifier.
     init(_ plan: BootPlan) throws(BootError) {
-        guard (1...254).contains(plan.cpuCount) else {
-            throw BootError(place: "-smp", field: "cpus", problem: "is \(plan.cpuCount), not 1 to 254")
+        let most = plan.layout.limits.vcpus
+        guard plan.cpuCount >= 1, plan.cpuCount <= most else {
+            throw BootError(place: "-smp", field: "cpus", problem: "is \(plan.cpuCount), not 1 to \(most)")
         }
         processors = plan.apicIDs.isEmpty ? Array(0..<UInt8(truncatingIfNeeded: plan.cpuCount)) : plan.apicIDs
         let taken = Set(processors)

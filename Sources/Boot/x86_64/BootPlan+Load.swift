@@ -1,3 +1,4 @@
+import Bus
 package import Memory
 
 extension BootPlan {
@@ -40,12 +41,9 @@ extension BootPlan {
             to: memory, at: Layout.commandLine,
             maximum: min(kernel.setupHeader?.commandLineMaximum ?? Self.commandLineMaximum, room))
 
-        try ResetVector.write(to: memory)
-        try MPTable(identifiers).write(to: memory)
-        let rsdp =
-            acpi
-            ? try ACPITables.write(to: memory, identifiers: identifiers, devices: devices, hasSerial: hasSerial)
-            : 0
+        try ResetVector.write(to: memory, layout.power)
+        try MPTable(identifiers, layout.interrupts).write(to: memory)
+        let rsdp = acpi ? try ACPITables(self, identifiers).write(to: memory) : 0
         return try Self.enter(kernel, memory, map: map, initrd: disk, rsdp: rsdp)
     }
 

@@ -2,7 +2,7 @@
 ///
 /// Everything is below 1 MiB, so a kernel and an initial RAM disk above it cannot touch anything here. What Linux has
 /// copied before it uses the memory is ordinary RAM to the guest (`MemoryMap`); what it reads later is reserved.
-package enum Layout {
+enum Layout {
     static let gdt: UInt64 = 0x500
     static let idt: UInt64 = 0x520
     /// `hvm_start_info`, then its module list and memory map; up to the zero page.
@@ -30,20 +30,4 @@ package enum Layout {
     static let rawKernel: UInt64 = 0x100_0000
     /// The last byte an initial RAM disk may use, unless the kernel asks for less.
     static let initrdMaximum: UInt64 = 0x37ff_ffff
-
-    static let localAPIC: UInt32 = 0xfee0_0000
-    static let ioAPIC: UInt32 = 0xfec0_0000
-
-    /// Where a guest tells that its kernel has panicked, an I/O port of 8 bits.
-    package static let panicPort: UInt16 = 0x505
-    /// ACPI sleep control register, an I/O port of 8 bits: `SLP_EN` (bit 5) with `SLP_TYP` 5 (bits 2 to 4) powers off.
-    package static let sleepControlPort: UInt16 = 0x600
-    /// ACPI sleep status register, an I/O port of 8 bits: `WAK_STS` (bit 7), cleared by writing it.
-    package static let sleepStatusPort: UInt16 = 0x601
-    /// ACPI reset register, an I/O port of 8 bits.
-    package static let resetPort: UInt16 = 0x602
-    /// What is written to `resetPort` to reset the machine.
-    package static let resetValue: UInt8 = 1
-    /// The value of `SLP_TYP` that means soft off (S5).
-    package static let softOffSleepType: UInt8 = 5
 }

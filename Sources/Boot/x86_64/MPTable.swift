@@ -1,3 +1,4 @@
+import Bus
 import Memory
 
 /// The MultiProcessor table (Intel MultiProcessor Specification 1.4), for guests without ACPI: processors, the I/O
@@ -7,7 +8,6 @@ struct MPTable {
     private static let localAPICVersion: UInt8 = 0x14
     private static let ioAPICVersion: UInt8 = 0x11
     private static let isaBus: UInt8 = 0
-    private static let isaInterruptCount: UInt8 = 16
     private static let allLocalAPICs: UInt8 = 0xff
 
     private enum EntryType: UInt8 {
@@ -24,7 +24,7 @@ struct MPTable {
     /// The configuration table's bytes.
     let bytes: [UInt8]
 
-    init(_ identifiers: APICIdentifiers) {
+    init(_ identifiers: APICIdentifiers, _ controllers: BoardLayout.InterruptControllers) {
         let ioAPIC = identifiers.ioAPIC
         var entries: [UInt8] = []
         var entryCount: UInt16 = 0
@@ -48,10 +48,10 @@ struct MPTable {
 
         begin(.ioAPIC)
         entries += [ioAPIC, Self.ioAPICVersion, 1]  // flags: enabled
-        entries.append(littleEndian: Layout.ioAPIC)
+        entries.append(littleEndian: controllers.ioAPIC)
 
         // Flags 0, "conforms to the bus": on ISA that is an active high edge.
-        for interrupt in 0..<Self.isaInterruptCount {
+        for interrupt in 0..<UInt8(clamping: controllers.isaLines) {
             begin(.interrupt)
             entries += [InterruptType.vectored.rawValue, 0, 0, Self.isaBus, interrupt, ioAPIC, interrupt]
         }
@@ -68,7 +68,7 @@ struct MPTable {
         table.append(littleEndian: UInt32(0))  // OEM table pointer
         table.append(littleEndian: UInt16(0))  // OEM table size
         table.append(littleEndian: entryCount)
-        table.append(littleEndian: Layout.localAPIC)
+        table.append(littleEndian: controllers.localAPIC)
         table.append(littleEndian: UInt32(0))  // no extended table
         table += entries
         table.store(table.checksum, at: 7)

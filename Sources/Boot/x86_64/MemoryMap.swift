@@ -1,3 +1,4 @@
+package import Bus
 package import Memory
 
 /// What the guest is told about its physical memory (the E820 map of Linux, the memory map of PVH).
@@ -19,15 +20,10 @@ package struct MemoryMap: Equatable, Sendable {
     /// End of the RAM that begins at address 0.
     let lowMemoryEnd: UInt64
 
-    /// RAM ends here below 4 GiB; the room above belongs to devices.
-    package static let lowMemoryLimit: UInt64 = 0xc000_0000
-    /// Where RAM goes on.
-    package static let highMemoryStart: UInt64 = 0x1_0000_0000
-
-    /// The guest addresses that `size` bytes of RAM occupy.
-    package static func regions(size: UInt64) -> [(start: GuestAddress, count: UInt64)] {
-        guard size > lowMemoryLimit else { return [(GuestAddress(0), size)] }
-        return [(GuestAddress(0), lowMemoryLimit), (GuestAddress(highMemoryStart), size - lowMemoryLimit)]
+    /// The guest addresses that `size` bytes of RAM occupy on a board.
+    package static func regions(size: UInt64, _ board: BoardLayout.Memory) -> [(start: GuestAddress, count: UInt64)] {
+        guard size > board.lowEnd else { return [(GuestAddress(0), size)] }
+        return [(GuestAddress(0), board.lowEnd), (GuestAddress(board.highStart), size - board.lowEnd)]
     }
 
     /// Describes `memory`, with the reserved areas of `Layout` below 1 MiB.

@@ -71,7 +71,7 @@ struct CPUID {
 
     /// Gives one vCPU its `CPUID`.
     func apply(to vcpu: VCPU, _ topology: ProcessorTopology, tscKilohertz: UInt32) throws(HypervisorError) {
-        let adapted = adapted(topology, UInt32(vcpu.apicID), tscKilohertz)
+        let adapted = adapted(topology, vcpu.id, tscKilohertz)
         let buffer = Self.buffer(adapted.count)
         buffer.all.store(UInt32(adapted.count), at: 0)
         let list = unsafe (buffer.all.pointer + 8).assumingMemoryBound(to: kvm_cpuid_entry2.self)

@@ -13,7 +13,7 @@ extension OptionDescription {
     static let accel = OptionDescription(
         "accel", .value("kvm"), .machine, "what runs the guest's instructions; kvm is the one there is")
     static let smp = OptionDescription(
-        "smp", .value("[cpus=]N[,KEY=N]..."), .machine, "virtual CPUs, 1 to 254; 1 if not given",
+        "smp", .value("[cpus=]N[,KEY=N]..."), .machine, "virtual CPUs; 1 if not given",
         keys: CPUTopology.keys, examples: ["4", "cpus=8,sockets=2,cores=2,threads=2"])
     static let cpu = OptionDescription(
         "cpu", .value("host[,KEY=on|off]..."), .machine, "the CPU model; host is the one there is",
@@ -72,8 +72,7 @@ extension OptionDescription {
     // MARK: Devices and objects
 
     static let device = OptionDescription(
-        "device", .values("TYPE[,KEY=VALUE]..."), .devices,
-        "a device of the guest; at most 19 on MMIO, 11 without ACPI",
+        "device", .values("TYPE[,KEY=VALUE]..."), .devices, "a device of the guest",
         examples: DeviceType.all.map(\.example))
     static let object = OptionDescription(
         "object", .values("TYPE,id=ID[,KEY=VALUE]..."), .devices, "something that devices refer to",

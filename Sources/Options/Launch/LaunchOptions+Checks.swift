@@ -1,18 +1,6 @@
 /// What can be told only when all options are known: limits of the whole machine, and that what refers to something
 /// finds it. The order of the checks is fixed, so that the same mistakes always give the same message.
 extension LaunchOptions {
-    /// The limits of a MicroVm.
-    package enum Limits {
-        /// Disks, those plugged later among them.
-        package static let disks = 6
-        /// Network cards, those plugged later among them.
-        package static let networkCards = 2
-        /// MMIO devices that the I/O APIC has interrupt lines for: 5 to 23. Whether the guest can use them all depends
-        /// on its kernel.
-        package static let transports = 19
-        package static let iothreads = 8
-    }
-
     /// Throws an error for the first check that fails.
     func check() throws(OptionError) {
         try checkProcess()
@@ -84,24 +72,24 @@ extension LaunchOptions {
     }
 
     private func checkCounts() throws(OptionError) {
-        try checkCount(iothreads.count, 0...Limits.iothreads, "-object iothread", "iothreads")
+        try checkCount(iothreads.count, 0...limits.iothreads, "-object iothread", "iothreads")
         try checkSpareIOThreads()
-        try checkCount(count("virtio-blk-device"), 0...Limits.disks, "-device virtio-blk-device", "disks")
+        try checkCount(count("virtio-blk-device"), 0...limits.disks, "-device virtio-blk-device", "disks")
         try checkCount(
-            count("virtio-net-device"), 0...Limits.networkCards, "-device virtio-net-device", "network cards")
+            count("virtio-net-device"), 0...limits.nics, "-device virtio-net-device", "network cards")
         for type in ["virtio-serial-device", "virtconsole", "virtio-balloon-device"] {
             try checkCount(count(type), 0...1, "-device \(type)", "of it")
         }
-        try checkCount(devices.count(where: \.hasTransport), 0...Limits.transports, "-device", "devices on MMIO")
+        try checkCount(devices.count(where: \.hasTransport), 0...limits.transports, "-device", "devices on MMIO")
     }
 
     private func checkSpareIOThreads() throws(OptionError) {
         guard let spare = machine.spareIOThreads, spare > 0 else { return }
-        guard iothreads.count + spare <= Limits.iothreads else {
+        guard iothreads.count + spare <= limits.iothreads else {
             throw OptionError(
                 option: "-machine", offending: String(spare),
                 problem: "spare-iothreads: there are \(iothreads.count) iothreads and \(spare) spare ones",
-                remedy: "a MicroVm has at most \(Limits.iothreads) of both together")
+                remedy: "a MicroVm has at most \(limits.iothreads) of both together")
         }
         guard machine.hotPlug != false else {
             throw OptionError(

@@ -4,24 +4,28 @@ extension LaunchOptions {
     ///
     /// Throws an error for the first thing that is wrong: first among the words of the line in their order, then
     /// option by option in StratoVirt's order, then in how they fit together.
-    package static func parse(_ arguments: [String]) throws(OptionError) -> Invocation {
+    package static func parse(_ arguments: [String], _ limits: Limits) throws(OptionError) -> Invocation {
         if let request = ArgumentList.request(in: arguments) {
-            return request.name == OptionDescription.help.name ? .help(Usage.help) : .version(Usage.version)
+            return request.name == OptionDescription.help.name ? .help(Usage.help(limits)) : .version(Usage.version)
         }
-        let options = try LaunchOptions(ArgumentList(arguments))
+        let options = try LaunchOptions(ArgumentList(arguments), limits)
         try options.check()
         return .launch(options)
     }
 
-    private init(_ arguments: ArgumentList) throws(OptionError) {
+    private init(_ arguments: ArgumentList, _ limits: Limits) throws(OptionError) {
+        self.limits = limits
         name = try arguments.read(.name, as: .machineName)
         uuid = try arguments.read(.uuid, as: .uuid)
-        machine = try arguments.read(.machine, MachineSpec.parse) ?? .standard
+        machine =
+            try arguments.read(.machine) { (text) throws(OptionError) in try MachineSpec.parse(text, limits) }
+            ?? .standard
         accelerator = try arguments.read(.accel, AcceleratorSpec.parse) ?? machine.accelerator ?? .kvm
         memory = try MemorySpec.parse(
             arguments.value(of: .memory), path: arguments.value(of: .memPath),
             isPreallocated: arguments.has(.memPrealloc))
-        topology = try arguments.read(.smp, CPUTopology.parse) ?? .single
+        topology =
+            try arguments.read(.smp) { (text) throws(OptionError) in try CPUTopology.parse(text, limits) } ?? .single
         _ = try arguments.read(.cpu, CPUModel.check)
         let kernel = try arguments.read(.kernel, as: .path)
         initrd = try arguments.read(.initrd, as: .initrdPath)

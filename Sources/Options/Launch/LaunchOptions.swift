@@ -16,6 +16,8 @@ package struct LaunchOptions: Equatable, Sendable {
         case file(path: String)
     }
 
+    /// What the board has at most; this configuration keeps to it.
+    package let limits: Limits
     /// `-name`, 1 to 255 characters.
     package let name: String?
     /// `-uuid` in lower case, 8-4-4-4-12 hexadecimal digits.
@@ -70,7 +72,7 @@ extension LaunchOptions {
         return MemoryBackendSpec(memory, machine)
     }
 
-    /// The iothreads, at most 8.
+    /// The iothreads.
     package var iothreads: [IOThreadSpec] {
         objects.compactMap { if case .ioThread(let spec) = $0 { spec } else { nil } }
     }
@@ -79,7 +81,7 @@ extension LaunchOptions {
     /// only gets hot plug because of the guest is a client that knows no `object-add`.
     package var spareIOThreads: Int {
         guard usesSeccomp else { return 0 }
-        return machine.spareIOThreads ?? (machine.hotPlug == true ? min(1, Limits.iothreads - iothreads.count) : 0)
+        return machine.spareIOThreads ?? (machine.hotPlug == true ? min(1, limits.iothreads - iothreads.count) : 0)
     }
 
     /// The drive of this id.

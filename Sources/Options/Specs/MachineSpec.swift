@@ -40,11 +40,15 @@ extension MachineSpec {
             "memory-backend", .identifier, "the -object memory-backend-* that is the guest's memory")
         static let hotPlug = OptionKey(
             "hotplug", .onOff, "spare places for device_add; on if not given and the guest has no ACPI")
-        static let spareIOThreads = OptionKey(
-            "spare-iothreads", ValueType<Int>.number("a number of threads", 0...LaunchOptions.Limits.iothreads),
-            "threads kept for object-add of an iothread; 1 if not given and hotplug=on is")
+        static let spareIOThreads = spareIOThreads(most: Int(UInt8.max))
         static let accel = OptionKey("accel", .accelerator, "as -accel, which wins if both are given")
         static let usb = OptionKey("usb", .usb, "off; a MicroVm has no USB")
+
+        static func spareIOThreads(most: Int) -> OptionKey<Int> {
+            OptionKey(
+                "spare-iothreads", .number("a number of threads", 0...most),
+                "threads kept for object-add of an iothread; 1 if not given and hotplug=on is")
+        }
     }
 
     static let keys = [
@@ -56,7 +60,7 @@ extension MachineSpec {
     ]
 
     /// Reads the value of `-machine`. Throws an error for a board that is unknown or not supported yet.
-    package static func parse(_ text: String) throws(OptionError) -> MachineSpec {
+    package static func parse(_ text: String, _ limits: Limits) throws(OptionError) -> MachineSpec {
         let list = try KeyValueList(option: "-machine", firstKey: "type", parsing: text)
         let reader = try KeyReader(list, keys: keys)
         let name = try reader.value(Keys.type)
@@ -68,7 +72,8 @@ extension MachineSpec {
             board: board, dumpsGuestCore: try reader.value(Keys.dumpGuestCore),
             sharesMemory: try reader.value(Keys.memShare),
             memoryBackend: try reader.optional(Keys.memoryBackend),
-            hotPlug: try reader.optional(Keys.hotPlug), spareIOThreads: try reader.optional(Keys.spareIOThreads),
+            hotPlug: try reader.optional(Keys.hotPlug),
+            spareIOThreads: try reader.optional(Keys.spareIOThreads(most: limits.iothreads)),
             accelerator: try reader.optional(Keys.accel))
     }
 }

@@ -1,22 +1,21 @@
+package import Bus
 package import EventLoop
 package import Host
 
-/// A 16550A serial port: eight ports and one edge-triggered interrupt (COM1: 0x3f8, IRQ 4).
+/// A 16550A serial port: eight ports and one edge-triggered interrupt.
 ///
 /// The transmitter is always empty: a slow reader on the host costs output, never the guest's time. Output is collected
 /// and leaves in batches. The transmitter's interrupt comes at the end of the reactor's turn, so one interrupt serves a
 /// whole FIFO, and a guest that reads IIR before then needs none.
 package final class SerialPort: RingClient, BusDevice {
-    /// The number of I/O ports.
-    package static let portCount: UInt64 = 8
-
     /// How long output waits for more, in nanoseconds.
     static let flushDelay: UInt64 = 1_000_000
     /// The most FIFOs that the guest can fill from one interrupt before it must leave its handler.
     static let longestBurst = 16
 
-    /// The registers that a vCPU thread reads by itself.
-    package let published = PublishedRegisters()
+    /// The registers that a vCPU's thread reads by itself. It need not wait either when it writes to the first one.
+    package let published = PublishedRegisters(
+        SerialRegister.publishable.map { .value(at: UInt64($0), size: 1) })
 
     private let reactor: Reactor
     private let interrupt: InterruptLine
@@ -216,14 +215,18 @@ package final class SerialPort: RingClient, BusDevice {
     private func publish() {
         let latched = lineControl.contains(.divisorLatch)
         let second = latched ? UInt8(truncatingIfNeeded: divisor >> 8) : enabled.rawValue
-        published.store(second, at: SerialRegister.interruptEnable)
-        published.store(lineControl.rawValue, at: SerialRegister.lineControl)
-        published.store(modemControl.rawValue, at: SerialRegister.modemControl)
+        publish(second, at: SerialRegister.interruptEnable)
+        publish(lineControl.rawValue, at: SerialRegister.lineControl)
+        publish(modemControl.rawValue, at: SerialRegister.modemControl)
         // In loopback a posted write changes the status before the port has served it.
         let isSteady = !hasOverrun && !modemControl.contains(.loopback)
-        published.store(isSteady ? lineStatus.rawValue : nil, at: SerialRegister.lineStatus)
-        published.store(modemChanges == 0 ? modemLines.rawValue : nil, at: SerialRegister.modemStatus)
-        published.store(scratch, at: SerialRegister.scratch)
+        publish(isSteady ? lineStatus.rawValue : nil, at: SerialRegister.lineStatus)
+        publish(modemChanges == 0 ? modemLines.rawValue : nil, at: SerialRegister.modemStatus)
+        publish(scratch, at: SerialRegister.scratch)
+    }
+
+    private func publish(_ value: UInt8?, at register: Int) {
+        published.store(value.map { UInt32($0) }, at: UInt64(register))
     }
 
     // MARK: The line

@@ -11,6 +11,9 @@ enum SerialRegister {
     static let lineStatus = 5
     static let modemStatus = 6
     static let scratch = 7
+
+    /// Those that can be read without effect.
+    static let publishable = [interruptEnable, lineControl, modemControl, lineStatus, modemStatus, scratch]
 }
 
 /// IER: the conditions that raise the interrupt.

@@ -1,4 +1,5 @@
 import Boot
+import Bus
 import Host
 import Memory
 import Options
@@ -7,10 +8,12 @@ extension GuestMemory {
     /// The memory that a machine's options describe.
     ///
     /// - Throws: what is wrong with its file or directory, or that the host has too little of what is asked for.
-    static func make(_ options: LaunchOptions) throws(MachineError) -> GuestMemory {
+    static func make(
+        _ options: LaunchOptions, _ board: BoardLayout.Memory
+    ) throws(MachineError) -> GuestMemory {
         let places = MemoryPlaces(options)
         let backend = options.memoryBackend
-        let memory = try make(backend, places)
+        let memory = try make(backend, board, places)
         if !backend.dumpsGuestCore {
             do {
                 try memory.host.advise(.dontDump)
@@ -33,32 +36,33 @@ extension GuestMemory {
     }
 
     private static func make(
-        _ backend: MemoryBackendSpec, _ places: MemoryPlaces
+        _ backend: MemoryBackendSpec, _ board: BoardLayout.Memory, _ places: MemoryPlaces
     ) throws(MachineError) -> GuestMemory {
         guard let size = Int(exactly: backend.size) else {
             throw MachineError(places.size, "\(backend.size) bytes are more than this host can address")
         }
-        if let path = backend.path { return try MemoryFile(path, places).memory(size, shared: backend.isShared) }
+        if let path = backend.path { return try MemoryFile(path, places).memory(size, board, shared: backend.isShared) }
         do throws(Errno) {
             if backend.isShared || backend.kind == .memfd {
                 let file = try FileDescriptor.memory(name: "apus-guest-memory")
                 try file.truncate(to: backend.size)
-                return try over(file, size, shared: backend.isShared)
+                return try over(file, size, board, shared: backend.isShared)
             }
             return try GuestMemory(
-                ranges: MemoryMap.regions(size: backend.size), mapping: try MappedRegion(anonymous: size))
+                ranges: MemoryMap.regions(size: backend.size, board), mapping: try MappedRegion(anonymous: size))
         } catch {
             throw MachineError(places.size, "cannot get \(size >> 20) MiB of memory: \(error)")
         }
     }
 
     fileprivate static func over(
-        _ file: consuming FileDescriptor, _ size: Int, shared: Bool, pageSize: Int = HostProcess.pageSize
+        _ file: consuming FileDescriptor, _ size: Int, _ board: BoardLayout.Memory, shared: Bool,
+        pageSize: Int = HostProcess.pageSize
     ) throws(Errno) -> GuestMemory {
         let mapping = try MappedRegion(file: file, count: size, shared: shared)
         return try GuestMemory(
-            ranges: MemoryMap.regions(size: UInt64(size)), mapping: mapping, file: shared ? consume file : nil,
-            pageSize: pageSize)
+            ranges: MemoryMap.regions(size: UInt64(size), board), mapping: mapping,
+            file: shared ? consume file : nil, pageSize: pageSize)
     }
 }
 
@@ -117,7 +121,9 @@ private struct MemoryFile: ~Copyable {
         self.file = file
     }
 
-    consuming func memory(_ size: Int, shared: Bool) throws(MachineError) -> GuestMemory {
+    consuming func memory(
+        _ size: Int, _ board: BoardLayout.Memory, shared: Bool
+    ) throws(MachineError) -> GuestMemory {
         let (place, hugePage) = (place, hugePage)
         let pageSize = hugePage ?? HostProcess.pageSize
         guard status.kind == .regular else {
@@ -131,7 +137,7 @@ private struct MemoryFile: ~Copyable {
         }
         do throws(Errno) {
             if status.size == 0 { try file.truncate(to: UInt64(size)) }
-            return try GuestMemory.over(file, size, shared: shared, pageSize: pageSize)
+            return try GuestMemory.over(file, size, board, shared: shared, pageSize: pageSize)
         } catch {
             guard error == .noMemory, hugePage != nil else { throw MachineError(place, "\(error)") }
             let free = HostMemory.freeHugePages(of: pageSize).map { "\($0)" } ?? "fewer"

@@ -1,3 +1,4 @@
+import Bus
 import EventLoop
 import Host
 import Synchronization
@@ -19,21 +20,21 @@ final class IOThread {
     static let spareName = "spare"
 
     /// Starts the thread and waits until its reactor is there.
-    convenience init(id: String) throws(MachineError) {
-        try self.init(id: id, place: "-object iothread,id=\(id)")
+    convenience init(id: String, _ bus: SystemBus, _ layout: BoardLayout) throws(MachineError) {
+        try self.init(id: id, bus, layout, place: "-object iothread,id=\(id)")
     }
 
     /// A spare one.
-    static func spare() throws(MachineError) -> IOThread {
-        try IOThread(id: spareName, place: "-machine spare-iothreads")
+    static func spare(_ bus: SystemBus, _ layout: BoardLayout) throws(MachineError) -> IOThread {
+        try IOThread(id: spareName, bus, layout, place: "-machine spare-iothreads")
     }
 
-    private init(id: String, place: String) throws(MachineError) {
+    private init(id: String, _ bus: SystemBus, _ layout: BoardLayout, place: String) throws(MachineError) {
         self.id = id
         self.place = place
         let start = Answer<Result<Running, Errno>>()
         do {
-            thread = try HostThread(name: id) { Self.run(name: id, start) }
+            thread = try HostThread(name: id) { Self.run(name: id, bus, layout, start) }
         } catch {
             throw MachineError(place, "cannot start its thread: \(error)")
         }
@@ -88,10 +89,12 @@ final class IOThread {
         let threadID: Int32
     }
 
-    private static func run(name: String, _ start: Answer<Result<Running, Errno>>) {
+    private static func run(
+        name: String, _ bus: SystemBus, _ layout: BoardLayout, _ start: Answer<Result<Running, Errno>>
+    ) {
         do throws(Errno) {
             let reactor = try Reactor(name: name, operations: .ofDisksAndCards)
-            let home = ReactorDevices(reactor, onAction: { _ in })
+            let home = ReactorDevices(reactor, bus, layout, onAction: { _ in })
             start.give(
                 .success(
                     Running(

@@ -1,7 +1,7 @@
+import Bus
 import EventLoop
 import Host
 import Memory
-import Platform
 import Virtio
 
 /// What one reactor keeps for the devices that live on it: their bus, and their registers by slot.
@@ -12,7 +12,8 @@ import Virtio
 ///                            └─────── failed ───────┴─ resume ─ discard: nothing has changed
 final class ReactorDevices {
     let reactor: Reactor
-    let bus: Bus
+    let bus: ReactorBus
+    let layout: BoardLayout
     private var transports: [Int: VirtioMMIO] = [:]
     /// Devices that are not attached yet.
     private var made: [Int: VirtioDevice] = [:]
@@ -26,22 +27,21 @@ final class ReactorDevices {
     }
 
     /// - Parameter onAction: decides about what devices ask for.
-    init(_ reactor: Reactor, onAction: @escaping (BusAction) -> Void) {
+    init(_ reactor: Reactor, _ bus: SystemBus, _ layout: BoardLayout, onAction: @escaping (BusAction) -> Void) {
         self.reactor = reactor
-        bus = Bus(onAction: onAction)
+        self.bus = ReactorBus(reactor, bus, onAction: onAction)
+        self.layout = layout
     }
 
     /// Makes a device, and gives it the slot's registers; before the machine runs.
-    ///
-    /// - Parameter interruptStatus: where vCPU threads find the causes of the slot's interrupt.
     func install(
-        _ make: DeviceMaker, id: String, slot: Int, memory: GuestMemory, interruptStatus: InterruptStatus
+        _ make: DeviceMaker, id: String, slot: Int, memory: GuestMemory
     ) throws(MachineError) -> Connection {
         let device = try make(reactor, .none)
         do {
             let line = try InterruptLine(reactor)
             let virtio = try VirtioState(
-                device, memory: memory, reactor: reactor, interrupt: VirtioInterrupt(line, causes: interruptStatus))
+                device, memory: memory, reactor: reactor, interrupt: VirtioInterrupt(line))
             connect(VirtioMMIO(virtio), slot)
             return Connection(interrupt: line.descriptor, doorbells: virtio.doorbells)
         } catch {
@@ -50,9 +50,8 @@ final class ReactorDevices {
     }
 
     private func connect(_ transport: VirtioMMIO, _ slot: Int) {
-        let address = UInt64(MicroVM.address(ofSlot: slot))
         // Never refused: each slot has one device at a time, and slots do not overlap.
-        _ = bus.attach(transport, .memory, at: address, count: UInt64(MicroVM.slotSize))
+        _ = bus.attach(transport, at: layout.virtio.addresses(ofSlot: slot), published: transport.published)
         transports[slot] = transport
     }
 

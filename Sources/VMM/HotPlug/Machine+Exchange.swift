@@ -158,7 +158,6 @@ private final class SlotExchange {
             if let transport = transport.take() { home.attach(number, transport, goesOn: goesOn) }
             answer(())
         } then: { [self] in
-            machine.parts.router.setOwner(ofSlot: number, next.handle)
             machine.parts.slots.set(number, device, next)
             resumeVCPUs()
             // By then no turn keeps what served the device that left. An image is closed with it, and the process loses

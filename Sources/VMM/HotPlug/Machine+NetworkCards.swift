@@ -13,8 +13,8 @@ extension Machine {
         guard !all.contains(where: { $0.spec.id == spec.id }) else {
             throw QMPError("netdev_add: \(spec.id) is registered already; choose another id")
         }
-        guard all.count < LaunchOptions.Limits.networkCards else {
-            throw QMPError("netdev_add: a MicroVm has at most \(LaunchOptions.Limits.networkCards) network cards")
+        guard all.count < options.limits.nics else {
+            throw QMPError("netdev_add: a MicroVm has at most \(options.limits.nics) network cards")
         }
         guard case .tap(let tap) = spec.backend else {
             throw QMPError("netdev_add: only a tap can be added while the machine runs")

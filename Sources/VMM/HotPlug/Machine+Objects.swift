@@ -12,8 +12,8 @@ extension Machine {
             guard !objects.contains(where: { $0.id == spec.id }) else {
                 throw QMPError("object-add: there is an object '\(spec.id)' already")
             }
-            guard parts.iothreads.count < LaunchOptions.Limits.iothreads else {
-                throw QMPError("object-add: a MicroVm has at most \(LaunchOptions.Limits.iothreads) iothreads")
+            guard parts.iothreads.count < options.limits.iothreads else {
+                throw QMPError("object-add: a MicroVm has at most \(options.limits.iothreads) iothreads")
             }
             if parts.filters == nil {
                 try startIOThread(spec.id)
@@ -28,12 +28,7 @@ extension Machine {
 
     private func startIOThread(_ id: String) throws(QMPError) {
         do throws(MachineError) {
-            let iothread = try IOThread(id: id)
-            guard parts.router.add(iothread.handle) else {
-                iothread.stop()
-                throw MachineError("object-add", "there are too many iothreads")
-            }
-            try iothread.perform { [ports = parts.ports] home in home.reactor.serve(ports, with: home.bus) }
+            let iothread = try IOThread(id: id, parts.bus, parts.layout)
             setIOThreads(parts.iothreads + [iothread], spare: [])
         } catch {
             throw QMPError("object-add: \(error)")
@@ -42,7 +37,7 @@ extension Machine {
 
     /// A filtered process cannot start a thread, so one that waits becomes the iothread.
     private func takeSpareIOThread(_ id: String, _ reply: QMPReply) throws(QMPError) {
-        guard let iothread = parts.spareIOThreads.first, parts.router.add(iothread.handle) else {
+        guard let iothread = parts.spareIOThreads.first else {
             throw QMPError(
                 "object-add: no spare iothread is left, and the filter of system calls lets no thread be started; "
                     + "object-del one, or start the machine with -machine microvm,spare-iothreads=N, with -object "
@@ -70,7 +65,6 @@ extension Machine {
     }
 
     private func remove(_ iothread: IOThread, _ reply: QMPReply) {
-        parts.router.remove(iothread.handle)
         let others = parts.iothreads.filter { $0 !== iothread }
         // Only where there are spare ones may its thread take another name.
         if options.spareIOThreads > 0 {

@@ -18,8 +18,8 @@ extension Machine {
         guard !others.contains(where: { $0.spec.id == spec.id }) else {
             throw QMPError("blockdev-add: \(spec.id) is registered already; choose another node-name")
         }
-        guard others.count < LaunchOptions.Limits.disks else {
-            throw QMPError("blockdev-add: a MicroVm has at most \(LaunchOptions.Limits.disks) disks")
+        guard others.count < options.limits.disks else {
+            throw QMPError("blockdev-add: a MicroVm has at most \(options.limits.disks) disks")
         }
         do throws(MachineError) {
             let drive = try open(spec, beside: others)

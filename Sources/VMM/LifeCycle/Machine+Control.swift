@@ -1,4 +1,5 @@
 import Backends
+import Bus
 import Control
 import Options
 
@@ -19,7 +20,9 @@ extension Machine: MachineControl {
 
     var architecture: Architecture { .x86_64 }
 
-    var machineTypes: [MachineType] { [MachineType(name: "microvm", maximumCPUs: 254)] }
+    var machineTypes: [MachineType] {
+        [MachineType(name: parts.layout.name, maximumCPUs: parts.layout.limits.vcpus)]
+    }
 
     var memorySize: UInt64 { options.memoryBackend.size }
 

@@ -1,4 +1,5 @@
 import Backends
+import Bus
 import Control
 import EventLoop
 import Host
@@ -31,15 +32,16 @@ extension Machine {
     }
 
     func logAddressSpace(_ reply: QMPReply) {
-        readReports { [size = memorySize, ports = BoardDevices.ports(options), ids = Set(devices.map(\.id))] reports in
+        let ports = parts.bus.snapshot.ranges(of: .ports).map { "\($0.addresses)" }
+        let window = parts.layout.virtio
+        readReports { [size = memorySize, ids = Set(devices.map(\.id))] reports in
             Log.info("machine", "address space: \(size >> 20) MiB of memory from 0x0 on")
             for report in reports {
-                let address = String(MicroVM.address(ofSlot: report.slot), radix: 16)
+                let address = String(window.addresses(ofSlot: report.slot).start, radix: 16)
                 let device = ids.contains(report.id) ? report.id : "spare"
                 Log.info("machine", "address space: 0x\(address) slot \(report.slot): \(device)")
             }
-            let ranges = ports.map { "0x\(String($0.lowerBound, radix: 16))-0x\(String($0.upperBound, radix: 16))" }
-            Log.info("machine", "address space: ports \(ranges.joined(separator: ", "))")
+            Log.info("machine", "address space: ports \(ports.joined(separator: ", "))")
             reply.succeed()
         }
     }

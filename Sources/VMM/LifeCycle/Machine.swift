@@ -1,10 +1,10 @@
+import Bus
 import Control
 import EventLoop
 import Host
 import Hypervisor
 import Memory
 import Options
-import Platform
 import Sandbox
 
 /// A machine: what it is made of, and how it runs, pauses and ends. It belongs to the main reactor.
@@ -39,8 +39,6 @@ final class Machine {
         var iothreads: [IOThread]
         /// Threads for iothreads to come, as none can be started once system calls are filtered.
         var spareIOThreads: [IOThread]
-        /// The vCPUs' mailboxes, which every reactor serves.
-        let ports: [ExitMailbox]
         /// Nil if system calls are not filtered.
         let filters: SeccompFilters?
         let slots: SlotTable
@@ -50,7 +48,8 @@ final class Machine {
         let processors: VCPUSet
         let board: BoardDevices
         let memory: GuestMemory
-        let router: AccessRouter
+        let bus: SystemBus
+        let layout: BoardLayout
         let events: EventSink
         /// KVM's side of it, kept as long as anything uses it.
         let hypervisor: VirtualMachine
@@ -198,8 +197,8 @@ final class Machine {
     private func processorEnded(_ index: Int, _ exit: VCPUExit) {
         switch exit {
         case .shutdown: end(.guestTripleFault)
-        case .systemEvent(1): end(.guestPowerOff)
-        case .systemEvent(2): end(.guestReset)
+        case .systemEvent(.shutdown): end(.guestPowerOff)
+        case .systemEvent(.reset): end(.guestReset)
         default: end(.processorFailure("vCPU \(index) cannot go on: \(exit)"))
         }
     }

@@ -1,4 +1,5 @@
 import Boot
+import Bus
 import EventLoop
 import Host
 import Hypervisor
@@ -21,29 +22,29 @@ final class VCPUSet {
         case running, paused, ended
     }
 
-    /// The mailboxes of `count` vCPUs, for every reactor that serves them.
-    static func ports(_ count: Int) -> [ExitMailbox] {
-        let maySpin = HostThread.availableCPUs > 1
-        return (0..<count).map { ExitMailbox(index: $0, maySpin: maySpin) }
+    /// Creates the vCPUs of a machine; call before its interrupts are connected.
+    static func create(_ machine: VirtualMachine, _ topology: CPUTopology) throws(HypervisorError) -> [VCPU] {
+        var vcpus: [VCPU] = []
+        for (index, id) in topology.arrangement.apicIDs(topology.cpus).enumerated() {
+            vcpus.append(try VCPU(machine, index: index, id: UInt32(id)))
+        }
+        return vcpus
     }
 
-    /// Creates the vCPUs; the first begins with `initial`, the others wait until the guest starts them.
+    /// Prepares the vCPUs and their threads; the first begins with `initial`, the others wait until the guest starts
+    /// them.
     init(
-        _ machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, ports: [ExitMailbox],
-        router: AccessRouter, reactor: Reactor
+        _ vcpus: [VCPU], of machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, bus: SystemBus,
+        reactor: Reactor
     ) throws(HypervisorError) {
         self.topology = topology
-        let arrangement = topology.arrangement
-        let apicIDs = arrangement.apicIDs(ports.count)
         let mailbox = Mailbox(reactor)
         var threads: [VCPUThread] = []
-        for (port, apicID) in zip(ports, apicIDs) {
-            let index = port.index
-            let vcpu = try VCPU(machine, index: index, apicID: apicID)
-            try vcpu.prepare(machine, arrangement)
-            if index == 0 { try vcpu.set(InitialRegisters(initial)) }
+        for vcpu in vcpus {
+            try vcpu.prepare(machine, topology.arrangement)
+            if vcpu.index == 0 { try vcpu.set(InitialRegisters(initial)) }
             threads.append(
-                VCPUThread(vcpu, port: port, router: router, startsPaused: true) { mailbox.post($0, of: index) })
+                VCPUThread(vcpu, bus: bus, startsPaused: true) { [index = vcpu.index] in mailbox.post($0, of: index) })
         }
         self.threads = threads
         states = threads.map { _ in .running }

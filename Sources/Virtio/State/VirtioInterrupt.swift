@@ -1,6 +1,5 @@
+package import Bus
 import EventLoop
-package import Host
-package import Platform
 
 /// Why a device interrupts: the bits of the ISR status (virtio 1.2 section 4.1.4.5) and of `InterruptStatus` of
 /// virtio-mmio (section 4.2.2).
@@ -20,7 +19,8 @@ package struct InterruptCause: OptionSet, Sendable {
 /// Callers name the queue or the change, never the line, so that a transport with one message per queue fits too. All
 /// but the ISR belongs to the device's reactor; vCPU threads read and acknowledge the ISR.
 package final class VirtioInterrupt {
-    private let causes: InterruptStatus
+    /// The ISR.
+    let causes: InterruptStatus
     private var line: InterruptLine
     /// Whether a driver listens: from DRIVER_OK to the next reset.
     private var isEnabled = false

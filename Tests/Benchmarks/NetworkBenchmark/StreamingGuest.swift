@@ -1,7 +1,7 @@
+import Bus
 import Glibc
 import Host
 import Memory
-import Platform
 import Synchronization
 import TestSupport
 

@@ -1,3 +1,4 @@
+import Bus
 import EventLoop
 import Host
 import Platform
@@ -30,15 +31,15 @@ final class SerialFuzz: FuzzSubject {
         let serial = SerialPort(reactor, interrupt: interrupt, line: line)
         let keyboard = I8042(interrupt: interrupt)
         var actions = 0
-        let bus = Bus { _ in actions += 1 }
-        let places: [(any BusDevice, UInt64, UInt64)] = [
-            (serial, 0x3f8, SerialPort.portCount),
-            (keyboard, I8042.firstPort, I8042.portCount),
-            (PVPanic(), PVPanic.firstPort, PVPanic.portCount),
-            (ACPIPowerRegisters(), ACPIPowerRegisters.firstPort, ACPIPowerRegisters.portCount),
+        let bus = SystemBus(vcpus: 1)
+        let devices = ReactorBus(reactor, bus) { _ in actions += 1 }
+        let layout = BoardLayout.microvm
+        let places: [(any BusDevice, AddressRange)] = [
+            (serial, layout.serial.addresses), (keyboard, layout.keyboard.addresses), (PVPanic(), layout.panic),
+            (ACPIPowerRegisters(layout.power), layout.power.addresses),
         ]
-        for (device, start, count) in places {
-            try expect(bus.attach(device, .ports, at: start, count: count), "the ports at \(start) are taken")
+        for (device, addresses) in places {
+            try expect(devices.attach(device, at: addresses), "the ports \(addresses) are taken")
         }
         var written = 0
         var steps = 0
@@ -49,20 +50,25 @@ final class SerialFuzz: FuzzSubject {
             case 1: reactor.turn(waiting: false)
             default:
                 let isWrite = input.oneIn(2)
-                let place = places[input.oneIn(3) ? input.below(places.count) : 0]
-                let address = input.oneIn(32) ? input.integer() : place.1 &+ UInt64(input.below(Int(place.2) + 1))
+                let place = places[input.oneIn(3) ? input.below(places.count) : 0].1
+                let address =
+                    input.oneIn(32) ? input.integer() : place.start &+ UInt64(input.below(Int(place.count) + 1))
                 let size: UInt8 = input.oneIn(8) ? input.pick([2, 4, 8, 0, 3]) : 1
-                var access = BusAccess(
-                    space: input.oneIn(32) ? .memory : .ports, isWrite: isWrite, size: size, address: address,
-                    value: isWrite ? UInt64(input.byte()) : 0)
+                let space: AddressSpace = input.oneIn(32) ? .memory : .ports
+                let value = isWrite ? UInt64(input.byte()) : 0
                 if isWrite { written += Int(max(size, 1)) }
-                bus.serve(&access)
+                guard let range = bus.snapshot.range(at: address, size: size, in: space), let cell = range.cell else {
+                    continue
+                }
+                var access = BusAccess(
+                    isWrite: isWrite, size: size, offset: address - range.addresses.start, value: value)
+                devices.perform(&access, on: cell)
                 if !isWrite, size < 8, size > 0 {
                     try expect(access.value >> (8 * UInt64(size)) == 0, "a value wider than its access")
                 }
             }
         }
-        for (device, _, _) in places { bus.detach(device) }
+        for (device, _) in places { devices.detach(device) }
         try expect(line.sent <= written, "\(line.sent) characters were sent of \(written)")
         var isRetired = 0
         reactor.retire(serial)

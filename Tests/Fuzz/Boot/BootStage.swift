@@ -1,4 +1,5 @@
 import Boot
+import Bus
 import Host
 import Memory
 
@@ -47,8 +48,10 @@ struct BootStage {
     static func plan(_ input: inout FuzzInput) -> BootPlan {
         BootPlan(
             commandLine: input.pick(["quiet", "acpi=off", ""]),
-            bootProtocol: input.pick([.automatic, .linux64, .pvh]), cpuCount: 1 + input.below(3),
-            devices: (0..<UInt32(input.below(3))).map { VirtioMMIODevice(base: 0xfeb0_0000 + $0 * 0x200, irq: 5 + $0) },
+            bootProtocol: input.pick([.automatic, .linux64, .pvh]), layout: .microvm, cpuCount: 1 + input.below(3),
+            devices: (0..<UInt32(input.below(3))).map {
+                VirtioMMIODevice(base: 0xfeb0_0000 + $0 * 0x200, size: 0x200, irq: 5 + $0)
+            },
             hasSerial: input.oneIn(2))
     }
 

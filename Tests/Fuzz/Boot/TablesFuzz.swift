@@ -1,4 +1,5 @@
 import Boot
+import Bus
 import Memory
 
 /// What the tables that describe the board are made of: processors, devices, and the kernel's command line.
@@ -6,13 +7,15 @@ final class TablesFuzz: FuzzSubject {
     init() {}
 
     func fuzz(_ input: inout FuzzInput) throws {
-        var plan = BootPlan(cpuCount: input.oneIn(8) ? Int(input.integer(Int16.self)) : 1 + input.below(254))
+        var plan = BootPlan(
+            layout: .microvm, cpuCount: input.oneIn(8) ? Int(input.integer(Int16.self)) : 1 + input.below(254))
         if input.oneIn(2) {
             plan.apicIDs = input.take(input.oneIn(2) ? min(max(plan.cpuCount, 0), 300) : input.below(300))
         }
         plan.devices = (0..<input.below(64)).map { index in
             guard input.oneIn(8) else {
-                return VirtioMMIODevice(base: 0xfeb0_0000 + UInt32(index) * 0x200, irq: UInt32(5 + index % 11))
+                return VirtioMMIODevice(
+                    base: 0xfeb0_0000 + UInt32(index) * 0x200, size: 0x200, irq: UInt32(5 + index % 11))
             }
             return VirtioMMIODevice(base: input.integer(), size: input.integer(), irq: input.integer())
         }

@@ -26,9 +26,12 @@ final class CommandLineFuzz: FuzzSubject {
         try Self.check(["-kernel", "/k"] + words)
     }
 
+    private static let limits = Limits(
+        vcpus: 254, disks: 6, nics: 2, transports: 19, transportsWithoutACPI: 11, iothreads: 8)
+
     private static func check(_ words: [String]) throws {
         do throws(OptionError) {
-            _ = try LaunchOptions.parse(words)
+            _ = try LaunchOptions.parse(words, limits)
         } catch {
             let text = error.description
             try expect(!text.contains("\n") && !text.contains("\u{0}"), "an error of several lines: \(text)")

@@ -31,6 +31,4 @@ package enum MMIORegister: UInt64, CaseIterable, Sendable {
 
     /// Where the device's own configuration begins.
     package static let config: UInt64 = 0x100
-    /// How many bytes of addresses a device takes.
-    package static let windowSize: UInt64 = 0x200
 }

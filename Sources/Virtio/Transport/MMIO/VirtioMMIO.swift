@@ -1,4 +1,4 @@
-package import Platform
+package import Bus
 
 /// The registers of virtio-mmio, version 2 (virtio 1.2 section 4.2), over a `VirtioState`.
 package final class VirtioMMIO {
@@ -44,6 +44,14 @@ package final class VirtioMMIO {
     }
 
     // MARK: Registers
+
+    /// The registers that vCPU threads read and acknowledge themselves.
+    package var published: PublishedRegisters {
+        PublishedRegisters([
+            .causes(virtio.interrupt.causes, at: MMIORegister.interruptStatus.rawValue),
+            .acknowledge(virtio.interrupt.causes, at: MMIORegister.interruptACK.rawValue),
+        ])
+    }
 
     private var queue: Int { Int(selectors.queue) }
 
