@@ -4,7 +4,8 @@ import Synchronization
 
 /// What a vCPU's thread tells the machine.
 package enum VCPUReport: Sendable {
-    /// The thread has stopped entering the guest and waits for `resume`; the number is what `pause` answered.
+    /// The thread has stopped entering the guest, between two instructions, and waits for `resume`; the number is what
+    /// `pause` answered.
     case paused(UInt32)
     /// The guest is over; the thread has ended.
     case ended(VCPUExit)
@@ -124,6 +125,8 @@ package final class VCPUThread: Sendable {
 
     private func loop() {
         guard var master = BusMaster(bus, vcpu: vcpu.index) else { return report(.ended(.failed(.invalidArgument))) }
+        // KVM finishes an instruction when the guest is entered after its access has been served.
+        var isInInstruction = false
         while true {
             let order = command.load()
             switch order & Command.mask {
@@ -131,6 +134,8 @@ package final class VCPUThread: Sendable {
                 report(.stopped)
                 return
             case Command.pause:
+                if isInInstruction, let end = finishInstruction(&master) { return report(.ended(end)) }
+                isInInstruction = false
                 report(.paused(order))
                 while command.load() == order { command.wait(while: order) }
                 continue
@@ -138,9 +143,25 @@ package final class VCPUThread: Sendable {
                 break
             }
             switch vcpu.enter() {
-            case .interrupted: break
-            case let exit: guard serve(exit, &master) else { return report(.ended(exit)) }
+            case .interrupted:
+                isInInstruction = false
+            case let exit:
+                guard serve(exit, &master) else { return report(.ended(exit)) }
+                isInInstruction = true
             }
+        }
+    }
+
+    /// Enters the guest just long enough for KVM to finish the instruction whose access was served last, and serves
+    /// the accesses that it has left: a string of at most 1024, say.
+    ///
+    /// - Returns: why the guest is over, if it is.
+    private func finishInstruction(_ master: inout BusMaster) -> VCPUExit? {
+        while true {
+            vcpu.requestExit()
+            let exit = vcpu.enter()
+            if exit == .interrupted { return nil }
+            guard serve(exit, &master) else { return exit }
         }
     }
 

@@ -312,7 +312,10 @@ private final class Sleeper: RingClient {
         let source = try busy()
         let copy = try SerialRig()
         try copy.port.restore(source.port.saveState())
-        for register in 0..<8 { #expect(copy.port.published.load(register) == source.port.published.load(register)) }
+        for register in UInt64(0)..<8 {
+            #expect(
+                copy.port.published.load(at: register, size: 1) == source.port.published.load(at: register, size: 1))
+        }
     }
 
     @Test(
