@@ -30,6 +30,11 @@ package final class QMPReply {
         session?.finish(serial, .done(value))
     }
 
+    /// The command failed, or succeeded without an answer if `error` is nil.
+    package func finish(_ error: QMPError?) {
+        if let error { fail(error) } else { succeed() }
+    }
+
     /// The command failed.
     package func fail(_ error: QMPError) {
         session?.finish(serial, .failed(error))
