@@ -123,7 +123,10 @@ let package = Package(
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests(
             "VMM",
-            ["Host", "EventLoop", "Memory", "Bus", "Options", "Control", "VMM", "TestSupport", "CompletionFaults"]),
+            [
+                "Host", "EventLoop", "Memory", "Bus", "Hypervisor", "Platform", "Backends", "Virtio", "Options", "Control",
+                "Sandbox", "VMM", "TestSupport", "CompletionFaults",
+            ]),
         tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),
     ]
         + (buildsFuzzer

@@ -30,15 +30,18 @@ private func run(_ options: LaunchOptions) throws(MachineError) -> Int32 {
 
     let signals = try takeOverSignals()
     let reactor = try makeReactor()
-    let machine = try MachineBuilder(options, reactor: reactor).build()
-    let watch = SignalWatch(signals, reactor: reactor) { [weak machine] in machine?.end(.signal($0)) }
+    let machine = Machine(options, reactor: reactor)
+    try machine.build()
+    let watch = SignalWatch(signals, reactor: reactor) { [runControl = machine.runControl] in
+        runControl.end(.signal($0))
+    }
     defer { _ = watch }
     machine.serve(listeners)
     do {
-        if !options.startsPaused { try machine.run() }
+        if !options.startsPaused { try machine.runControl.start() }
         if let daemon = daemon.take() { try release(daemon) }
         // From its first turn on this thread handles what guests and clients send.
-        try install(machine.parts.filters)
+        try machine.filterMainThread()
     } catch {
         machine.abandon()
         throw error
@@ -74,14 +77,6 @@ private func release(_ daemon: consuming Daemon) throws(MachineError) {
     }
 }
 
-private func install(_ filters: SeccompFilters?) throws(MachineError) {
-    do {
-        try filters?.install(.main)
-    } catch {
-        throw MachineError("seccomp", "cannot filter the main thread's system calls: \(error)")
-    }
-}
-
 private func takeOverSignals() throws(MachineError) -> FileDescriptor {
     do {
         try Signals.reportMissingMemory(log: Log.descriptor, status: EndCause.lostStatus)
@@ -99,11 +94,11 @@ private func makeReactor() throws(MachineError) -> Reactor {
     }
 }
 
-private func bind(_ options: LaunchOptions) throws(MachineError) -> [ListenerBox] {
-    var listeners: [ListenerBox] = []
+private func bind(_ options: LaunchOptions) throws(MachineError) -> [Box<QMPListener>] {
+    var listeners: [Box<QMPListener>] = []
     for monitor in options.monitors {
         do {
-            listeners.append(ListenerBox(try QMPListener.bind(monitor.endpoint)))
+            listeners.append(Box(try QMPListener.bind(monitor.endpoint)))
         } catch {
             throw MachineError("-qmp", "\(error)")
         }
@@ -129,31 +124,11 @@ private func openLog(_ options: LaunchOptions) throws(MachineError) {
     }
 }
 
-private func writePidFile(_ path: String, _ number: Int32) throws(MachineError) -> PidFileBox {
+private func writePidFile(_ path: String, _ number: Int32) throws(MachineError) -> Box<PidFile> {
     do {
-        return PidFileBox(try PidFile(path, number: number))
+        return Box(try PidFile(path, number: number))
     } catch {
         throw MachineError(
             "-pidfile \(path)", error == .exists ? "the file exists; remove it if no machine uses it" : "\(error)")
-    }
-}
-
-/// A listener in an array, which can't hold it directly.
-final class ListenerBox {
-    private var listener: QMPListener?
-
-    init(_ listener: consuming QMPListener) {
-        self.listener = consume listener
-    }
-
-    func take() -> QMPListener? { listener.take() }
-}
-
-/// A pidfile that outlives every error after it.
-private final class PidFileBox {
-    private let file: PidFile
-
-    init(_ file: consuming PidFile) {
-        self.file = consume file
     }
 }

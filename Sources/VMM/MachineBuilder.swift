@@ -10,28 +10,29 @@ import Options
 import Sandbox
 import Virtio
 
-/// Builds a machine out of its options, step by step; each step that fails names what it was for.
+/// Builds the parts of a machine out of its options, step by step; each step that fails names what it was for.
 final class MachineBuilder {
+    private let root: Machine
     private let options: LaunchOptions
-    private let layout = BoardLayout.microvm
+    private let layout: BoardLayout
     private let reactor: Reactor
     private let bus: SystemBus
     private let home: ReactorDevices
-    private let relay = ActionRelay()
-    private let events: EventSink
     private var chardevs: Chardevs?
     private var devices: [any MachineDevice] = []
 
-    init(_ options: LaunchOptions, reactor: Reactor) {
-        self.options = options
-        self.reactor = reactor
-        events = EventSink(reactor)
-        bus = SystemBus(vcpus: options.topology.cpus)
-        home = ReactorDevices(reactor, bus, layout, onAction: relay.act)
+    /// - Parameter root: what the parts report to.
+    init(_ root: Machine) {
+        self.root = root
+        options = root.options
+        layout = root.layout
+        reactor = root.reactor
+        bus = root.bus
+        home = root.devices
     }
 
-    /// Builds the machine; no vCPU has run when it is done. A failure leaves nothing behind on the host.
-    func build() throws(MachineError) -> Machine {
+    /// Builds the parts; no vCPU has run when it is done. A failure leaves nothing behind on the host.
+    func build() throws(MachineError) -> Machine.Parts {
         do {
             return try assemble()
         } catch {
@@ -41,7 +42,7 @@ final class MachineBuilder {
         }
     }
 
-    private func assemble() throws(MachineError) -> Machine {
+    private func assemble() throws(MachineError) -> Machine.Parts {
         // What is cheap to check comes first: files, before memory and vCPUs.
         let files = try BootFiles(options)
         var plan = BootPlan(
@@ -58,34 +59,36 @@ final class MachineBuilder {
         // No thread but this one is there yet, and all is open that the machine begins with.
         try limitReach(options.reach(hotPlug: places.hasSpare))
         let filters = options.usesSeccomp ? try makeFilters(options.needs(hotPlug: places.hasSpare)) : nil
-        var iothreads: [IOThread] = []
-        for spec in options.iothreads { iothreads.append(try IOThread(id: spec.id, bus, layout)) }
-        var spare: [IOThread] = []
-        for _ in 0..<options.spareIOThreads { spare.append(try IOThread.spare(bus, layout)) }
         let board = BoardDevices(options, layout, chardevs, reactor: reactor, bus: home.bus, machine: machine)
         try board.attach()
         guard bus.insert(BusRange(layout.absentClock, constant: 0)) else {
             throw MachineError("board", "the ports of its clock are occupied")
         }
-        let surroundings = AttachContext(home: home, iothreads: iothreads, memory: memory, machine: machine)
+        let iothreads = IOThreads(
+            home, keepsSpare: options.spareIOThreads > 0, filters: filters, operations: root.operations)
+        try iothreads.start(options.iothreads.map(\.id), spare: options.spareIOThreads)
+        let surroundings = AttachContext(
+            home: home, iothreads: iothreads.running, memory: memory, machine: machine)
         for device in devices {
-            device.events = events
-            try device.findHelper(reactor.handle, iothreads)
+            device.events = root.events
+            try device.findHelper(iothreads)
         }
         let slots = try attach(devices, surroundings, spare: places)
         plan.devices = slots.slots.map { VirtioMMIODevice(slot: $0.number, of: layout.virtio) }
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, vcpus, initial, filters)
-        if let filters { try filter(iothreads + spare, by: filters) }
-        let built = Machine(
-            options, reactor: reactor,
-            parts: Machine.Parts(
-                home: home, iothreads: iothreads, spareIOThreads: spare, filters: filters,
-                slots: slots, takesDevices: places.hasSpare, chardevs: chardevs, processors: processors, board: board,
-                memory: memory, bus: bus, layout: layout, events: events, hypervisor: machine))
-        relay.machine = built
-        events.connect(built, on: reactor)
-        return built
+        try iothreads.filter()
+        let descriptors = DescriptorStore()
+        let manager = SlotManager(
+            SlotManager.Context(
+                table: slots, iothreads: iothreads,
+                backends: UnattachedBackends(descriptors, imagesAreConfined: options.imagesAreConfined),
+                runControl: root.runControl, operations: root.operations, events: root.events,
+                limits: options.limits),
+            takesDevices: places.hasSpare, objects: options.otherObjects.map(\.id))
+        return Machine.Parts(
+            slots: manager, descriptors: descriptors, chardevs: chardevs, vcpus: processors, board: board,
+            filters: filters, vm: machine)
     }
 
     /// How many places for devices the guest can find; throws an error if those of the command line are more.
@@ -136,7 +139,7 @@ final class MachineBuilder {
                 let number = table.slots.count
                 let id = "slot \(number)"
                 try surroundings.attach(
-                    id: id, iothread: nil, slot: number, Machine.placeholder(kind, id))
+                    id: id, iothread: nil, slot: number, SlotManager.placeholder(kind, id))
                 table.append(
                     SlotTable.Slot(number: number, kind: kind, device: nil, residence: main))
             }
@@ -161,7 +164,9 @@ final class MachineBuilder {
         _ machine: VirtualMachine, _ vcpus: [VCPU], _ initial: InitialState, _ filters: SeccompFilters?
     ) throws(MachineError) -> VCPUSet {
         let processors = try hypervisor { () throws(HypervisorError) in
-            try VCPUSet(vcpus, of: machine, options.topology, initial: initial, bus: bus, reactor: reactor)
+            try VCPUSet(
+                vcpus, of: machine, options.topology, initial: initial, bus: bus, reactor: reactor,
+                onEnd: root.runControl.vcpuEnded)
         }
         do {
             try processors.start { () throws(Errno) in try filters?.install(.vcpu) }
@@ -187,19 +192,6 @@ final class MachineBuilder {
         }
     }
 
-    /// Leaves the iothreads what they need to serve their devices, now that these are made.
-    private func filter(_ iothreads: [IOThread], by filters: SeccompFilters) throws(MachineError) {
-        for iothread in iothreads {
-            try iothread.perform { [place = iothread.place] _ throws(MachineError) in
-                do {
-                    try filters.install(.iothread)
-                } catch {
-                    throw MachineError(place, "cannot filter its system calls: \(error)")
-                }
-            }
-        }
-    }
-
     private func load(
         _ plan: BootPlan, _ files: borrowing BootFiles, _ memory: GuestMemory
     ) throws(MachineError) -> InitialState {
@@ -217,13 +209,6 @@ final class MachineBuilder {
             throw MachineError("-accel kvm", "\(error)")
         }
     }
-}
-
-/// Gives what devices of the board ask for to the machine, which is made after them.
-private final class ActionRelay {
-    weak var machine: Machine?
-
-    func act(_ action: BusAction) { machine?.act(action) }
 }
 
 /// What the guest starts from, open for reading.

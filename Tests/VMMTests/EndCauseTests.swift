@@ -38,16 +38,3 @@ extension EndCauseTests {
         #expect(cause.afterPanic == afterPanic)
     }
 }
-
-@Suite struct CountdownTests {
-    @Test func itEndsOnceAfterTheLastStep() {
-        var ends = 0
-        let countdown = Countdown(2) { ends += 1 }
-        countdown.step()
-        #expect(ends == 0)
-        countdown.step()
-        #expect(ends == 1)
-        _ = Countdown(0) { ends += 10 }
-        #expect(ends == 11)
-    }
-}

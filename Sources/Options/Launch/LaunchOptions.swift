@@ -77,6 +77,11 @@ extension LaunchOptions {
         objects.compactMap { if case .ioThread(let spec) = $0 { spec } else { nil } }
     }
 
+    /// The objects other than iothreads, which do not come and go.
+    package var otherObjects: [ObjectSpec] {
+        objects.filter { if case .ioThread = $0 { false } else { true } }
+    }
+
     /// How many threads are kept for iothreads that come later: none where threads can be started at any time. Who
     /// only gets hot plug because of the guest is a client that knows no `object-add`.
     package var spareIOThreads: Int {

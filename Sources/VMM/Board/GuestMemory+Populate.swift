@@ -1,3 +1,4 @@
+import EventLoop
 import Host
 import Memory
 
@@ -14,35 +15,24 @@ extension GuestMemory {
         let count = max(1, min(threads, HostThread.availableCPUs, 16))
         let share = max(pageSize, (host.count / count + pageSize - 1) / pageSize * pageSize)
         Log.info("memory", "touching \(size >> 20) MiB; threads: \(count)")
-        let failures = FailureNote()
+        let failure = SendOnce<Errno>()
         do {
-            var workers: [Worker] = []
+            var workers: [Box<HostThread>] = []
             for index in 0..<count {
                 let part = host.dropFirst(index * share).prefix(share)
                 guard part.count > 0 else { break }
                 workers.append(
-                    Worker(
+                    Box(
                         try HostThread(name: "populate \(index)") {
-                            do throws(Errno) { try part.advise(.populateWrite) } catch { failures.note(error) }
+                            do throws(Errno) { try part.advise(.populateWrite) } catch { failure.put(error) }
                         }))
             }
-            for worker in workers { worker.join() }
+            for worker in workers { worker.take()?.join() }
         } catch {
-            failures.note(error)
+            failure.put(error)
         }
-        if let failure = failures.first {
+        if let failure = failure.take() {
             throw MachineError(place, "cannot get all of the guest's memory: \(failure)")
         }
     }
-}
-
-/// A thread in a list, which can't hold it directly.
-private final class Worker {
-    private var thread: HostThread?
-
-    init(_ thread: consuming HostThread) {
-        self.thread = consume thread
-    }
-
-    func join() { thread.take()?.join() }
 }

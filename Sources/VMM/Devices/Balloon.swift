@@ -35,8 +35,14 @@ final class Balloon: MachineDevice {
         }
     }
 
-    /// Calls `handler` when the guest makes do with another amount of memory.
-    func onChange(_ handler: @escaping () -> Void) { device.onChange = handler }
+    /// Tells clients from now on when the guest makes do with another amount of memory, or is asked to.
+    ///
+    /// - Parameter reactor: the main one.
+    func postChanges(to events: EventSink, on reactor: Reactor) {
+        device.onChange = { [weak self] in
+            if let self { events.clients(on: reactor)?.post(.balloonChanged(actual: actual)) }
+        }
+    }
 
     /// Bytes that the guest makes do with.
     var actual: UInt64 { UInt64(pages - min(pages, device.givenUp)) * balloonPageSize }
@@ -48,6 +54,7 @@ final class Balloon: MachineDevice {
             throw QMPError("balloon: guest memory is of huge pages, from which a balloon can give nothing back")
         }
         device.setTarget(pages - UInt32(clamping: min(UInt64(pages), bytes / balloonPageSize)))
+        device.onChange?()
     }
 
     /// Calls `answer` with the balloon's state; asks the guest for new statistics before, if it `mayAsk`.

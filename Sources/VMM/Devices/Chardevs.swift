@@ -44,6 +44,16 @@ final class Chardevs {
         } + others
     }
 
+    /// Breaks the connections of the backends of these ids.
+    ///
+    /// - Throws: if one has none to break; then all are left alone.
+    func disconnect(_ ids: [String]) throws(QMPError) {
+        for id in ids where self[id]?.isSocket != true {
+            throw QMPError("yank: there is no connection of a chardev '\(id)'", class: .deviceNotFound)
+        }
+        for id in ids { self[id]?.disconnect() }
+    }
+
     /// Sends what guests have written last, for at most `nanoseconds`, and leaves the host's ends as they were found.
     func finish(within nanoseconds: UInt64) {
         let deadline = Clock.monotonic &+ nanoseconds

@@ -1,13 +1,24 @@
 import Control
 import EventLoop
 
-/// Lets devices of any reactor tell QMP's clients what has happened.
+/// QMP's clients, as the parts of a machine know them.
+protocol QMPClients: AnyObject {
+    /// Tells all clients of an event that has happened now.
+    func post(_ event: QMPEvent)
+    /// Takes no more commands, and calls `done` when each client has been sent its answers, or `nanoseconds` have
+    /// passed.
+    func close(within nanoseconds: UInt64, then done: @escaping () -> Void)
+}
+
+extension QMPServer: QMPClients {}
+
+/// The way to QMP's clients for what happens on any reactor. Events are lost as long as no clients are connected.
 final class EventSink: Sendable {
     private let main: ReactorHandle
     private let receiver: ReactorBound<Receiver>
 
     private final class Receiver {
-        weak var machine: Machine?
+        weak var clients: (any QMPClients)?
     }
 
     /// - Parameter reactor: the main one.
@@ -16,13 +27,18 @@ final class EventSink: Sendable {
         receiver = ReactorBound(Receiver(), to: reactor)
     }
 
-    /// From now on events reach the clients of `machine`; they are lost before.
-    func connect(_ machine: Machine, on reactor: Reactor) {
-        receiver.value(on: reactor)?.machine = machine
+    /// Sends events to `clients` from now on, as long as something else keeps them.
+    ///
+    /// - Parameter reactor: the main one.
+    func connect(_ clients: any QMPClients, on reactor: Reactor) {
+        receiver.value(on: reactor)?.clients = clients
     }
 
-    /// Tells all clients, soon.
+    /// The clients, for the main reactor.
+    func clients(on reactor: Reactor) -> (any QMPClients)? { receiver.value(on: reactor)?.clients }
+
+    /// Tells all clients, in a later turn of the main reactor.
     func post(_ event: QMPEvent) {
-        main.send { [receiver] reactor in receiver.value(on: reactor)?.machine?.post(event) }
+        main.send { [receiver] reactor in receiver.value(on: reactor)?.clients?.post(event) }
     }
 }

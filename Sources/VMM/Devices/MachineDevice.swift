@@ -53,16 +53,12 @@ extension MachineDevice {
     func finish() {}
 
     /// Finds the reactor of its helper.
-    func findHelper(_ main: ReactorHandle, _ iothreads: [IOThread]) throws(MachineError) {
+    func findHelper(_ iothreads: IOThreads) throws(MachineError) {
         guard helper != iothread else { return }
-        guard let helper else {
-            helperReactor = main
-            return
+        guard let placement = iothreads.placement(of: helper) else {
+            throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(helper ?? "")")
         }
-        guard let thread = iothreads.first(where: { $0.id == helper }) else {
-            throw MachineError("-device id=\(id)", "there is no -object iothread,id=\(helper)")
-        }
-        helperReactor = thread.handle
+        helperReactor = placement.handle
     }
 }
 
@@ -73,24 +69,24 @@ struct DeviceOpener {
 
     /// - Throws: for the first device that cannot be had. Nothing has been created for the guest yet.
     func open() throws(MachineError) -> [any MachineDevice] {
-        var devices: [any MachineDevice] = []
+        var inventory = Inventory()
         for spec in options.devices {
-            if let device = try open(spec, beside: devices) { devices.append(device) }
+            if let device = try open(spec, beside: inventory) { inventory.devices.append(device) }
         }
-        return devices
+        return inventory.devices
     }
 
     /// Opens one device; nil for one that has no registers of its own.
     private func open(
-        _ spec: DeviceSpec, beside others: [any MachineDevice]
+        _ spec: DeviceSpec, beside inventory: Inventory
     ) throws(MachineError) -> (any MachineDevice)? {
         switch spec {
-        case .block(let spec): try openDisk(spec, beside: others)
+        case .block(let spec): try openDisk(spec, beside: inventory)
         case .serialBus(let spec): try SerialBus(spec, options, chardevs)
         case .vsock(let spec): try openVsock(spec)
         case .entropy(let spec): try openEntropy(spec)
         case .balloon(let spec): Balloon(spec, memory: options.memoryBackend.size)
-        case .network(let spec): try openCard(spec, beside: others)
+        case .network(let spec): try openNIC(spec, beside: inventory)
         case .fileSystem(let spec): try FileSystem(spec, options)
         case .console, .serialPort: nil
         }
@@ -103,24 +99,24 @@ struct DeviceOpener {
         return try Entropy(source, spec)
     }
 
-    private func openCard(
-        _ spec: NetworkDeviceSpec, beside others: [any MachineDevice]
+    private func openNIC(
+        _ spec: NetworkDeviceSpec, beside inventory: Inventory
     ) throws(MachineError) -> NIC {
         guard let netdev = options.netdev(spec.netdev) else {
             throw MachineError("-device virtio-net-device", "there is no -netdev id=\(spec.netdev)")
         }
         return try NIC(
-            try Netdev(netdev, "-netdev id=\(netdev.id)"), spec, beside: others.compactMap { $0 as? NIC })
+            try Netdev(netdev, "-netdev id=\(netdev.id)"), spec, beside: inventory)
     }
 
     private func openDisk(
-        _ spec: BlockDeviceSpec, beside others: [any MachineDevice]
+        _ spec: BlockDeviceSpec, beside inventory: Inventory
     ) throws(MachineError) -> Disk {
         guard let drive = options.drive(spec.drive) else {
             throw MachineError("-device virtio-blk-device", "there is no -drive id=\(spec.drive)")
         }
         let opened = try Drive(drive, "-drive id=\(drive.id)")
-        if let other = others.lazy.compactMap({ ($0 as? Disk)?.drive }).first(where: { $0.conflicts(with: opened) }) {
+        if let other = inventory.drive(conflictingWith: opened) {
             throw MachineError(
                 "-drive id=\(drive.id)",
                 "'\(drive.file)' is also the image of -drive id=\(other.spec.id); use it once, or readonly=on in both")

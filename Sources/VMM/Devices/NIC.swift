@@ -14,12 +14,18 @@ final class Netdev {
     /// Opens the tap.
     ///
     /// - Parameter option: what errors call it.
-    init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
-        self.spec = spec
+    convenience init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
         // These first, so that none is left open when the tap turns out to be wrong.
         let files = try Self.inheritVhost(spec, option)
-        tap = try Self.open(spec, option)
-        vhosts = try Self.openVhost(spec, tap, files, option)
+        let tap = try Self.open(spec, option)
+        self.init(spec, tap, try Self.openVhost(spec, tap, files, option))
+    }
+
+    /// Takes over a tap that is open, and what serves its queues in the kernel.
+    init(_ spec: NetdevSpec, _ tap: Tap, _ vhosts: [KernelVhost] = []) {
+        self.spec = spec
+        self.tap = tap
+        self.vhosts = vhosts
     }
 
     /// The queues of a card on this tap.
@@ -38,9 +44,9 @@ final class NIC: MachineDevice {
     /// The address that the guest's driver finds.
     let mac: MACAddress
 
-    /// - Parameter others: the cards that the machine has already, whose addresses must be others.
+    /// - Parameter inventory: what the machine has already, whose cards' addresses must be others.
     init(
-        _ netdev: Netdev, _ device: NetworkDeviceSpec, beside others: [NIC]
+        _ netdev: Netdev, _ device: NetworkDeviceSpec, beside inventory: Inventory
     ) throws(MachineError) {
         self.netdev = netdev
         self.device = device
@@ -48,7 +54,7 @@ final class NIC: MachineDevice {
         iothread = device.receiveIOThread ?? device.iothread
         // The kernel's threads send what vhost serves.
         helper = netdev.vhosts.isEmpty ? device.transmitIOThread ?? device.iothread : iothread
-        mac = try Self.address(device, option, beside: others)
+        mac = try inventory.macAddress(for: device, option)
     }
 
     var id: String { device.id ?? netdev.spec.id }
@@ -79,25 +85,6 @@ final class NIC: MachineDevice {
             return DualReactorNetDevice(id: id, tap: tap, options: settled, sendingOn: sender)
         }
     }
-
-    private static func address(
-        _ device: NetworkDeviceSpec, _ option: String, beside others: [NIC]
-    ) throws(MachineError) -> MACAddress {
-        if let mac = device.mac {
-            guard mac.isUsable else {
-                throw MachineError(
-                    option, "mac=\(mac) cannot be a card's address; its first octet must be even, and not all may be 0")
-            }
-            if let other = others.first(where: { $0.mac == mac }) {
-                throw MachineError(option, "mac=\(mac) is the address of '\(other.id)' too; give each card its own")
-            }
-            return mac
-        }
-        while true {
-            let mac = MACAddress.random()
-            if !others.contains(where: { $0.mac == mac }) { return mac }
-        }
-    }
 }
 
 extension Netdev {
@@ -123,7 +110,7 @@ extension Netdev {
 
 extension MACAddress {
     /// Whether a card can have it: it is not zero, and not that of a group.
-    fileprivate var isUsable: Bool {
+    var isUsable: Bool {
         octets.contains { $0 != 0 } && octets.first.map { $0 & 1 == 0 } ?? false
     }
 

@@ -6,12 +6,12 @@ extension Netdev {
     private static let vhostPath = "/dev/vhost-net"
 
     /// Takes over the descriptors of vhost-net that the user names.
-    static func inheritVhost(_ netdev: NetdevSpec, _ option: String) throws(MachineError) -> [VhostFileBox] {
+    static func inheritVhost(_ netdev: NetdevSpec, _ option: String) throws(MachineError) -> [Box<VhostFile>] {
         guard case .tap(let spec) = netdev.backend, spec.usesVhost else { return [] }
-        var files: [VhostFileBox] = []
+        var files: [Box<VhostFile>] = []
         for number in spec.vhostDescriptors {
             do {
-                files.append(VhostFileBox(VhostFile(try FileDescriptor.inherited(number))))
+                files.append(Box(VhostFile(try FileDescriptor.inherited(number))))
             } catch {
                 throw MachineError(option, "vhostfd=\(number) is no open descriptor of \(vhostPath)")
             }
@@ -21,7 +21,7 @@ extension Netdev {
 
     /// Has vhost-net serve each queue of a tap that is to have it, by the files given or else by ones opened here.
     static func openVhost(
-        _ netdev: NetdevSpec, _ tap: Tap, _ inherited: [VhostFileBox], _ option: String
+        _ netdev: NetdevSpec, _ tap: Tap, _ inherited: [Box<VhostFile>], _ option: String
     ) throws(MachineError) -> [KernelVhost] {
         guard case .tap(let spec) = netdev.backend, spec.usesVhost else { return [] }
         guard inherited.isEmpty || inherited.count == tap.queues.count else {
@@ -65,15 +65,4 @@ extension Netdev {
         default: "vhostfd=\(inherited): \(error)"
         }
     }
-}
-
-/// A file of vhost in a list, which can't hold it directly.
-final class VhostFileBox {
-    private var file: VhostFile?
-
-    init(_ file: consuming VhostFile) {
-        self.file = consume file
-    }
-
-    func take() -> VhostFile? { file.take() }
 }

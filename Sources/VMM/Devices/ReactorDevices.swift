@@ -13,6 +13,8 @@ import Virtio
 final class ReactorDevices {
     let reactor: Reactor
     let bus: ReactorBus
+    /// The bus of all reactors.
+    let systemBus: SystemBus
     let layout: BoardLayout
     private var transports: [Int: VirtioMMIO] = [:]
     /// Devices that are not attached yet.
@@ -29,6 +31,7 @@ final class ReactorDevices {
     /// - Parameter onAction: decides about what devices ask for.
     init(_ reactor: Reactor, _ bus: SystemBus, _ layout: BoardLayout, onAction: @escaping (BusAction) -> Void) {
         self.reactor = reactor
+        systemBus = bus
         self.bus = ReactorBus(reactor, bus, onAction: onAction)
         self.layout = layout
     }
@@ -145,8 +148,8 @@ final class ReactorDevices {
 
     /// Lets no device begin anything new, and calls `done` when nothing is in flight any more.
     func pause(_ done: @escaping () -> Void) {
-        let countdown = Countdown(transports.count, done)
-        for transport in transports.values { transport.virtio.pause { countdown.step() } }
+        let join = Join(transports.count, done)
+        for transport in transports.values { transport.virtio.pause { join.step() } }
     }
 
     /// Lets the devices go on.
@@ -160,22 +163,4 @@ struct DeviceReport: Sendable {
     let slot: Int
     let id: String
     let counters: [DeviceCounter]
-}
-
-/// Calls a function when something has happened a number of times.
-final class Countdown {
-    private var left: Int
-    private let done: () -> Void
-
-    /// Calls `done` at once if `count` is 0.
-    init(_ count: Int, _ done: @escaping () -> Void) {
-        left = count
-        self.done = done
-        if count == 0 { done() }
-    }
-
-    func step() {
-        left -= 1
-        if left == 0 { done() }
-    }
 }

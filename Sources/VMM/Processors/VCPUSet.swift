@@ -7,9 +7,9 @@ import Options
 
 /// The machine's vCPUs and their threads, as the main reactor sees them.
 final class VCPUSet {
-    /// Called when the guest is over on one vCPU.
-    var onEnd: ((_ index: Int, VCPUExit) -> Void)?
-    private let threads: [VCPUThread]
+    private let onEnd: (_ index: Int, VCPUExit) -> Void
+    // Set once, while the set is made.
+    private var threads: [VCPUThread] = []
     private let topology: CPUTopology
     // What each thread has last reported.
     private var states: [State]
@@ -33,23 +33,25 @@ final class VCPUSet {
 
     /// Prepares the vCPUs and their threads; the first begins with `initial`, the others wait until the guest starts
     /// them.
+    ///
+    /// - Parameter onEnd: called on the main reactor when the guest is over on one vCPU.
     init(
         _ vcpus: [VCPU], of machine: VirtualMachine, _ topology: CPUTopology, initial: InitialState, bus: SystemBus,
-        reactor: Reactor
+        reactor: Reactor, onEnd: @escaping (_ index: Int, VCPUExit) -> Void
     ) throws(HypervisorError) {
         self.topology = topology
-        let mailbox = Mailbox(reactor)
-        var threads: [VCPUThread] = []
+        self.onEnd = onEnd
+        states = vcpus.map { _ in .running }
+        pauses = vcpus.map { _ in nil }
+        let (main, receiver) = (reactor.handle, ReactorBound(self, to: reactor))
         for vcpu in vcpus {
             try vcpu.prepare(machine, topology.arrangement)
             if vcpu.index == 0 { try vcpu.set(InitialRegisters(initial)) }
             threads.append(
-                VCPUThread(vcpu, bus: bus, startsPaused: true) { [index = vcpu.index] in mailbox.post($0, of: index) })
+                VCPUThread(vcpu, bus: bus, startsPaused: true) { [index = vcpu.index] report in
+                    main.send { reactor in receiver.value(on: reactor)?.note(report, of: index) }
+                })
         }
-        self.threads = threads
-        states = threads.map { _ in .running }
-        pauses = threads.map { _ in nil }
-        mailbox.deliver(to: ReactorBound(self, to: reactor))
     }
 
     /// Starts all threads; they pause before they enter the guest.
@@ -108,7 +110,7 @@ final class VCPUSet {
         case .stopped: states[index] = .ended
         case .ended(let exit):
             states[index] = .ended
-            onEnd?(index, exit)
+            onEnd(index, exit)
         }
         check()
     }
@@ -123,26 +125,9 @@ final class VCPUSet {
             done?()
         }
     }
-
-    /// Carries reports from the vCPUs' threads to the main reactor.
-    private final class Mailbox: @unchecked Sendable {
-        private let handle: ReactorHandle
-        // Set once, before any thread has been started.
-        private var receiver: ReactorBound<VCPUSet>?
-
-        init(_ reactor: Reactor) {
-            handle = reactor.handle
-        }
-
-        func deliver(to receiver: ReactorBound<VCPUSet>) {
-            self.receiver = receiver
-        }
-
-        func post(_ report: VCPUReport, of index: Int) {
-            handle.send { [receiver] reactor in receiver?.value(on: reactor)?.note(report, of: index) }
-        }
-    }
 }
+
+extension VCPUSet: VCPUControl {}
 
 extension CPUTopology {
     /// The topology as processors show it: what is between socket and core counts as cores.

@@ -1,14 +1,13 @@
-/// Carries out, one after another, what takes longer than a turn of the reactor and must not meet its like: pausing,
-/// going on, and the exchange of devices.
+/// Runs operations that take longer than a turn of the reactor one at a time: pause, resume, and what touches slots.
 final class SerialQueue {
+    /// Calls its argument once when it is done, at once or in a later turn.
     typealias Operation = (_ done: @escaping () -> Void) -> Void
 
     private var waiting: [Operation] = []
-    /// Whether one is under way.
+    /// Whether an operation is under way.
     private(set) var isBusy = false
 
-    /// Starts `operation` when those before it are done; at once if there is none. It calls its argument when it is
-    /// done itself.
+    /// Starts `operation` when those before it are done; at once if there is none.
     func add(_ operation: @escaping Operation) {
         waiting.append(operation)
         startNext()

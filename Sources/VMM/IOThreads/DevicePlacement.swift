@@ -2,21 +2,22 @@ import EventLoop
 
 /// A reactor that devices can live on, as the main reactor reaches it: itself, or an iothread.
 struct DevicePlacement {
+    /// The reactor, for the other threads.
     let handle: ReactorHandle
-    private let home: ReactorBound<ReactorDevices>
+    private let devices: ReactorBound<ReactorDevices>
     private let main: Reactor
 
     /// The main reactor itself.
-    init(_ home: ReactorDevices) {
-        handle = home.reactor.handle
-        self.home = ReactorBound(home, to: home.reactor)
-        main = home.reactor
+    init(_ devices: ReactorDevices) {
+        handle = devices.reactor.handle
+        self.devices = ReactorBound(devices, to: devices.reactor)
+        main = devices.reactor
     }
 
     /// - Parameter main: the reactor that asks.
     init(_ iothread: IOThread, main: Reactor) {
         handle = iothread.handle
-        home = iothread.home
+        devices = iothread.devices
         self.main = main
     }
 
@@ -38,13 +39,13 @@ struct DevicePlacement {
         _ body: @escaping @Sendable (ReactorDevices, @escaping (Result) -> Void) -> Void,
         then: @escaping (Result) -> Void
     ) {
-        if let home = home.value(on: main) { return body(home, then) }
+        if let devices = devices.value(on: main) { return body(devices, then) }
         // What `then` keeps goes with its call, and not when that reactor has forgotten the message.
         let answer = SendOnce(then)
         let main = main.handle
-        handle.send { [home] reactor in
-            guard let home = home.value(on: reactor) else { return }
-            body(home) { result in
+        handle.send { [devices] reactor in
+            guard let devices = devices.value(on: reactor) else { return }
+            body(devices) { result in
                 let result = SendOnce(result)
                 main.send { _ in
                     if let result = result.take(), let then = answer.take() { then(result) }

@@ -6,12 +6,14 @@ import Host
 final class FDSets {
     private var sets: [UInt64: [Member]] = [:]
 
-    private final class Member {
-        let file: FileDescriptor
+    private struct Member {
+        let number: Int32
+        let file: Box<FileDescriptor>
         let opaque: String?
 
         init(_ file: consuming FileDescriptor, _ opaque: String?) {
-            self.file = file
+            number = file.rawValue
+            self.file = Box(file)
             self.opaque = opaque
         }
     }
@@ -26,7 +28,7 @@ final class FDSets {
         sets.sorted { $0.key < $1.key }.map { number, members in
             FDSetInfo(
                 number: number,
-                descriptors: members.map { .init(number: $0.file.rawValue, opaque: $0.opaque) })
+                descriptors: members.map { .init(number: $0.number, opaque: $0.opaque) })
         }
     }
 
@@ -41,7 +43,7 @@ final class FDSets {
     /// Closes the descriptor of this number in a set, or all of them; false if there is none.
     func remove(_ descriptor: UInt64?, from number: UInt64) -> Bool {
         guard let members = sets[number] else { return false }
-        let others = descriptor.map { wanted in members.filter { UInt64($0.file.rawValue) != wanted } } ?? []
+        let others = descriptor.map { wanted in members.filter { UInt64($0.number) != wanted } } ?? []
         sets[number] = others.isEmpty ? nil : others
         return others.count < members.count
     }
@@ -65,8 +67,11 @@ final class FDSets {
         do {
             // One that can do no more than it must is the better one.
             for mode in readOnly ? [OpenOptions.readOnly, .readWrite] : [.readWrite] {
-                for member in members where try member.file.options().intersection(.accessMode) == mode {
-                    return try member.file.duplicate()
+                for member in members {
+                    let file = try member.file.read { (file) throws(Errno) -> FileDescriptor? in
+                        try file.options().intersection(.accessMode) == mode ? try file.duplicate() : nil
+                    }
+                    if case .some(.some(let file)) = file { return file }
                 }
             }
         } catch {
