@@ -65,7 +65,8 @@ final class MachineBuilder {
             throw MachineError("board", "the ports of its clock are occupied")
         }
         let iothreads = IOThreads(
-            home, keepsSpare: options.spareIOThreads > 0, filters: filters, operations: root.operations)
+            home, keepsSpare: options.spareIOThreads > 0, filters: filters, operations: root.operations
+        ) { [bus, layout] reactor in ReactorDevices(reactor, bus, layout, onAction: { _ in }) }
         try iothreads.start(options.iothreads.map(\.id), spare: options.spareIOThreads)
         let surroundings = AttachContext(
             home: home, iothreads: iothreads.running, memory: memory, machine: machine)
@@ -83,9 +84,8 @@ final class MachineBuilder {
             SlotManager.Context(
                 table: slots, iothreads: iothreads,
                 backends: UnattachedBackends(descriptors, imagesAreConfined: options.imagesAreConfined),
-                runControl: root.runControl, operations: root.operations, events: root.events,
-                limits: options.limits),
-            takesDevices: places.hasSpare, objects: options.otherObjects.map(\.id))
+                runControl: root.runControl, operations: root.operations, events: root.events),
+            takesDevices: places.hasSpare, limits: options.limits, objects: options.otherObjects.map(\.id))
         return Machine.Parts(
             slots: manager, descriptors: descriptors, chardevs: chardevs, vcpus: processors, board: board,
             filters: filters, vm: machine)

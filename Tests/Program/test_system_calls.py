@@ -77,7 +77,7 @@ def test_everything_that_is_allowed_is_made(work):
     if os.geteuid() != 0:
         raise Skip("taps need root")
     coverage = Coverage()
-    scenarios = [devices, plugging, consoles]
+    scenarios = [devices, plugging, plugging_alone, consoles]
     if HAS_VHOST:
         scenarios.append(devices_of_the_kernel)
     for number, scenario in enumerate(scenarios):
@@ -236,6 +236,17 @@ def plugging(work, under):
         qmp.execute("quit")
         disk.unlink()
         other.unlink()
+        tiny.check_end()
+    return tiny
+
+
+def plugging_alone(work, under):
+    """The first device of a machine without iothreads: what the main thread does the first time for it."""
+    disk = image(work, "disk")
+    with Tiny(work, SPIN, "-machine", "microvm,hotplug=on,spare-iothreads=0", under=under) as tiny:
+        add_disk(tiny.qmp, "a", disk)
+        tiny.qmp.execute("quit")
+        disk.unlink()
         tiny.check_end()
     return tiny
 

@@ -46,6 +46,10 @@ enum HostEnds {
     }
 }
 
+extension Inventory.Limits {
+    static let test = Inventory.Limits(disks: 6, nics: 2, iothreads: 8)
+}
+
 /// A device of no type in particular, which notes what becomes of it.
 final class FakeDevice: MachineDevice {
     let id: String

@@ -19,13 +19,16 @@ final class IOThreadRig {
         AccessRouter(main: reactor.handle, iothreads: [], ports: [], serial: nil, window: 0x1000, slotSize: 0x200)
     }
 
+    /// What a reactor keeps for devices.
+    @Sendable static func devices(_ reactor: Reactor) -> ReactorDevices { ReactorDevices(reactor, onAction: { _ in }) }
+
     init(isFiltered: Bool = false, keepsSpare: Bool = false) throws {
         reactor = try Reactor(name: "test")
         // They are not installed; that there are some forbids to start a thread.
         let filters = isFiltered ? try SeccompFilters([]) : nil
         iothreads = IOThreads(
-            ReactorDevices(reactor, onAction: { _ in }), keepsSpare: keepsSpare, ports: [],
-            router: Self.router(reactor), filters: filters, operations: operations)
+            Self.devices(reactor), keepsSpare: keepsSpare, router: Self.router(reactor), filters: filters,
+            operations: operations, Self.devices)
     }
 
     func add(_ id: String, _ completion: @escaping RunControl.Completion) throws {
@@ -39,7 +42,7 @@ final class IOThreadRig {
     }
 
     private func inventory(_ devices: [any MachineDevice]) -> Inventory {
-        Inventory(devices: devices, iothreads: iothreads.ids, objects: ["rng0"])
+        Inventory(limits: .test, devices: devices, iothreads: iothreads.ids, objects: ["rng0"])
     }
 
     /// Turns the reactor until a command has been answered; the answer, empty for success.

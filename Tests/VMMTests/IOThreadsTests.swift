@@ -78,7 +78,7 @@ import Testing
     @Test func onlyIOThreadsCanBeAdded() throws {
         let rig = try IOThreadRig()
         let spec = try ObjectSpec.parse("rng-random,id=r")
-        let answer = rig.answer { rig.iothreads.add(spec, beside: Inventory(), $0) }
+        let answer = rig.answer { rig.iothreads.add(spec, beside: Inventory(limits: .test), $0) }
         #expect(answer == "object-add: only an iothread can be added while the machine runs")
         #expect(try rig.answer { try rig.add("rng0", $0) } == "object-add: there is an object 'rng0' already")
     }

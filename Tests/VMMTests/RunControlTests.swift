@@ -115,35 +115,33 @@ private let ending = "The machine is ending"
     @Test func anOperationFindsNoVCPUInTheGuest() throws {
         let rig = try RunControlRig.running()
         rig.holdAll()
-        var goOn: (() -> Void)?
-        rig.control.withVCPUsPaused { goOn = $0 }
-        #expect(goOn == nil && rig.vcpus.calls == ["pause"])
+        var isAlone = false
+        rig.control.pauseVCPUs { isAlone = true }
+        #expect(!isAlone && rig.vcpus.calls == ["pause"])
         rig.vcpus.notePaused()
-        #expect(goOn != nil && rig.control.state == .running && rig.devices.calls.isEmpty)
-        goOn?()
+        #expect(isAlone && rig.control.state == .running && rig.devices.calls.isEmpty)
+        rig.control.resumeVCPUs()
         #expect(rig.vcpus.calls == ["pause", "resume"] && rig.clients.names.isEmpty)
     }
 
     @Test func anOperationLeavesAPausedMachinePaused() throws {
         let rig = try RunControlRig.running()
         rig.pause()
-        var runs = 0
-        rig.control.withVCPUsPaused { goOn in
-            runs += 1
-            goOn()
-        }
-        #expect(runs == 1 && rig.vcpus.calls == ["pause"] && rig.control.state == .paused)
+        var isAlone = false
+        rig.control.pauseVCPUs { isAlone = true }
+        rig.control.resumeVCPUs()
+        #expect(isAlone && rig.vcpus.calls == ["pause"] && rig.control.state == .paused)
     }
 
     @Test func anEndDuringAnOperationIsNotUndone() throws {
         let rig = try RunControlRig.running()
         rig.holdAll()
-        var goOn: (() -> Void)?
-        rig.control.withVCPUsPaused { goOn = $0 }
+        var isAlone = false
+        rig.control.pauseVCPUs { isAlone = true }
         rig.control.end(.quit)
         rig.vcpus.noteEnded()
-        #expect(goOn != nil, "the operation comes to its end")
-        goOn?()
+        #expect(isAlone, "the operation comes to its end")
+        rig.control.resumeVCPUs()
         #expect(rig.vcpus.calls == ["pause", "stop"] && rig.control.state == .ending)
     }
 

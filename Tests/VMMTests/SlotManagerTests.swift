@@ -82,7 +82,7 @@ import Virtio
     @Test func aCardWithOtherQueuesThanTheDriverKnowsIsRefused() throws {
         let rig = try SlotRig(disks: 0, nics: 0)
         let first = try NIC(
-            try HostEnds.netdev("n", pairs: 2), try HostEnds.nicSpec("n", ",mq=on"), beside: Inventory())
+            try HostEnds.netdev("n", pairs: 2), try HostEnds.nicSpec("n", ",mq=on"), beside: Inventory(limits: .test))
         try rig.addSlot(.networkCard, first)
         #expect(rig.remove("n") == "")
         rig.backends.add(try HostEnds.netdev("m", pairs: 1))

@@ -29,18 +29,18 @@ final class SlotRig {
     ///   - nics: how many for network cards.
     init(disks: Int = 2, nics: Int = 1, takesDevices: Bool = true) throws {
         control = try RunControlRig()
-        main = ReactorDevices(control.reactor, onAction: { _ in })
+        main = IOThreadRig.devices(control.reactor)
         memory = try GuestMemory(size: 1 << 20)
         image = try TemporaryFile(size: 1 << 16)
         router = IOThreadRig.router(control.reactor)
         iothreads = IOThreads(
-            main, keepsSpare: false, ports: [], router: router, filters: nil, operations: control.operations)
+            main, keepsSpare: false, router: router, filters: nil, operations: control.operations, IOThreadRig.devices)
         backends = UnattachedBackends(descriptors, imagesAreConfined: false)
         slots = SlotManager(
             SlotManager.Context(
                 table: table, iothreads: iothreads, backends: backends, runControl: control.control,
                 operations: control.operations, events: control.events, memory: memory, router: router),
-            takesDevices: takesDevices, objects: ["rng0"])
+            takesDevices: takesDevices, limits: .test, objects: ["rng0"])
         control.control.connect(control.vcpus, slots)
         for _ in 0..<disks { try addSlot(.disk) }
         for _ in 0..<nics { try addSlot(.networkCard) }

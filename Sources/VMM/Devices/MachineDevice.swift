@@ -69,7 +69,7 @@ struct DeviceOpener {
 
     /// - Throws: for the first device that cannot be had. Nothing has been created for the guest yet.
     func open() throws(MachineError) -> [any MachineDevice] {
-        var inventory = Inventory()
+        var inventory = Inventory(limits: options.limits)
         for spec in options.devices {
             if let device = try open(spec, beside: inventory) { inventory.devices.append(device) }
         }

@@ -89,29 +89,29 @@ final class DeviceSwap {
     }
 
     private func stopVCPUs() {
-        runControl.withVCPUsPaused { [self] resume in detach(resume) }
+        runControl.pauseVCPUs { [self] in detach() }
     }
 
-    private func detach(_ resumeVCPUs: @escaping () -> Void) {
+    private func detach() {
         slot.former.run { [number = slot.number, nextQueues, queuesInUse] devices, answer in
             devices.detach(number, for: nextQueues, expecting: queuesInUse, answer)
         } then: { [self] (result: Result<VirtioMMIO?, MachineError>) in
             switch result {
-            case .success(let transport?): attach(transport, resumeVCPUs)
-            case .success(nil): goBack(resumeVCPUs) { [self] in startOver() }
-            case .failure(let error): goBack(resumeVCPUs) { [self] in finish(error) }
+            case .success(let transport?): attach(transport)
+            case .success(nil): goBack { [self] in startOver() }
+            case .failure(let error): goBack { [self] in finish(error) }
             }
         }
     }
 
-    private func attach(_ transport: VirtioMMIO, _ resumeVCPUs: @escaping () -> Void) {
+    private func attach(_ transport: VirtioMMIO) {
         let transport = SendOnce(transport)
         let isRunning = runControl.state == .running
         slot.next.run { [number = slot.number] devices, answer in
             if let transport = transport.take() { devices.attach(number, transport, goesOn: isRunning) }
             answer(())
         } then: { [self] in
-            resumeVCPUs()
+            runControl.resumeVCPUs()
             slot.former.finishTurn { [self] in finish(nil) }
         }
     }
@@ -129,13 +129,13 @@ final class DeviceSwap {
     }
 
     /// Lets the former device run on, and gives up the next one.
-    private func goBack(_ resumeVCPUs: @escaping () -> Void, then: @escaping () -> Void) {
+    private func goBack(then: @escaping () -> Void) {
         let isRunning = runControl.state == .running
         slot.former.run { [number = slot.number] devices, answer in
             if isRunning { devices.resume(number) }
             answer(())
         } then: { [self] in
-            resumeVCPUs()
+            runControl.resumeVCPUs()
             discard(then: then)
         }
     }

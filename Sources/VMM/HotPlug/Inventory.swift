@@ -5,6 +5,8 @@ import Options
 /// What the machine has by name, and whether something more goes with it. The start and QMP's commands ask the same
 /// inventory.
 struct Inventory {
+    /// How many of a kind a machine can have.
+    var limits: Limits
     /// The devices, in the order of their slots.
     var devices: [any MachineDevice] = []
     /// The images that no disk has yet.
@@ -15,8 +17,6 @@ struct Inventory {
     var iothreads: [String] = []
     /// The ids of the other objects.
     var objects: [String] = []
-    /// How many of a kind a machine can have.
-    var limits = Limits.microvm
 
     /// The disks among the devices.
     var disks: [Disk] { devices.compactMap { $0 as? Disk } }
@@ -130,5 +130,12 @@ struct Inventory {
     /// Takes the locks of all images again. The process loses those of a file with any descriptor of it that it closes.
     func renewLocks() {
         for drive in drives { drive.renewLock() }
+    }
+}
+
+extension LaunchOptions {
+    /// The limits that the command line keeps to, and QMP's commands after it.
+    var limits: Inventory.Limits {
+        Inventory.Limits(disks: Limits.disks, nics: Limits.networkCards, iothreads: Limits.iothreads)
     }
 }

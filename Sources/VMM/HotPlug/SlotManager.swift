@@ -14,9 +14,9 @@ final class SlotManager {
     /// What must not meet a device that is being plugged in or out.
     let operations: SerialQueue
     let events: EventSink
-    let limits: Limits
     /// Whether disks and network cards may be plugged in.
     private let takesDevices: Bool
+    private let limits: Limits
     /// The ids of the command line's objects other than iothreads.
     private let objects: [String]
 
@@ -28,26 +28,25 @@ final class SlotManager {
         let runControl: RunControl
         let operations: SerialQueue
         let events: EventSink
-        let limits: Limits
     }
 
-    init(_ context: Context, takesDevices: Bool, objects: [String]) {
+    init(_ context: Context, takesDevices: Bool, limits: Limits, objects: [String]) {
         table = context.table
         iothreads = context.iothreads
         backends = context.backends
         runControl = context.runControl
         operations = context.operations
         events = context.events
-        limits = context.limits
         self.takesDevices = takesDevices
+        self.limits = limits
         self.objects = objects
     }
 
     /// What the machine has, as of now.
     var inventory: Inventory {
         Inventory(
-            devices: table.devices, unusedDrives: backends.unusedDrives, unusedNetdevs: backends.unusedNetdevs,
-            iothreads: iothreads.ids, objects: objects, limits: limits)
+            limits: limits, devices: table.devices, unusedDrives: backends.unusedDrives,
+            unusedNetdevs: backends.unusedNetdevs, iothreads: iothreads.ids, objects: objects)
     }
 
     /// The balloon, if there is one.

@@ -1,6 +1,8 @@
-import Bus
 import EventLoop
 import Host
+
+/// Makes what a reactor keeps for its devices, on its thread.
+typealias ReactorDevicesMaker = @Sendable (Reactor) -> ReactorDevices
 
 /// `-object iothread`: a thread with a reactor of its own, which carries the object's id as its name. A spare one waits
 /// for an object to become. It belongs to the main reactor.
@@ -83,17 +85,20 @@ final class IOThread {
         ///
         /// - Parameters:
         ///   - subject: of errors about it.
-        ///   - main: the devices of the reactor that the iothread belongs to.
-        init(_ id: String, subject: String, main: ReactorDevices) throws(MachineError) {
+        ///   - main: the reactor that the iothread belongs to.
+        ///   - makeDevices: called on the thread.
+        init(
+            _ id: String, subject: String, main: Reactor, _ makeDevices: @escaping ReactorDevicesMaker
+        ) throws(MachineError) {
             self.id = id
             self.subject = subject
             let (result, progress) = (SendOnce<Result<Running, Errno>>(), Progress())
-            let reporter = Reporter(main.reactor.handle, ReactorBound(progress, to: main.reactor))
+            let reporter = Reporter(main.handle, ReactorBound(progress, to: main))
             (self.result, self.progress) = (result, progress)
             do {
                 thread = Box(
-                    try HostThread(name: id) { [bus = main.systemBus, layout = main.layout] in
-                        IOThread.run(id, bus, layout, result, reporter)
+                    try HostThread(name: id) {
+                        IOThread.run(id, makeDevices, result, reporter)
                         reporter.report(.end)
                     })
             } catch {
@@ -157,12 +162,12 @@ final class IOThread {
     }
 
     private static func run(
-        _ name: String, _ bus: SystemBus, _ layout: BoardLayout, _ result: SendOnce<Result<Running, Errno>>,
+        _ name: String, _ makeDevices: ReactorDevicesMaker, _ result: SendOnce<Result<Running, Errno>>,
         _ reporter: Reporter
     ) {
         do throws(Errno) {
             let reactor = try Reactor(name: name, operations: .ofDisksAndCards)
-            let devices = ReactorDevices(reactor, bus, layout, onAction: { _ in })
+            let devices = makeDevices(reactor)
             result.put(
                 .success(
                     Running(

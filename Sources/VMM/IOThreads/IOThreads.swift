@@ -14,6 +14,7 @@ final class IOThreads {
     private var starting: [IOThread.Start] = []
     private var stopping: [IOThread] = []
     private let keepsSpare: Bool
+    private let makeDevices: ReactorDevicesMaker
     private let filters: SeccompFilters?
     private let operations: SerialQueue
 
@@ -22,13 +23,16 @@ final class IOThreads {
     ///   - keepsSpare: whether a thread without an object is kept for another one.
     ///   - filters: nil if system calls are not filtered.
     ///   - operations: what is under way with devices.
+    ///   - makeDevices: called on each thread before devices come to it.
     init(
-        _ main: ReactorDevices, keepsSpare: Bool, filters: SeccompFilters?, operations: SerialQueue
+        _ main: ReactorDevices, keepsSpare: Bool, filters: SeccompFilters?, operations: SerialQueue,
+        _ makeDevices: @escaping ReactorDevicesMaker
     ) {
         self.main = main
         self.keepsSpare = keepsSpare
         self.filters = filters
         self.operations = operations
+        self.makeDevices = makeDevices
     }
 
     // MARK: Lookup
@@ -63,7 +67,8 @@ final class IOThreads {
         for id in ids { starts.append(try start(id)) }
         for _ in 0..<count {
             starts.append(
-                try IOThread.Start(IOThread.spareName, subject: "-machine spare-iothreads", main: main))
+                try IOThread.Start(
+                    IOThread.spareName, subject: "-machine spare-iothreads", main: main.reactor, makeDevices))
         }
         for (index, start) in starts.enumerated() {
             let iothread = try start.iothread()
@@ -72,7 +77,7 @@ final class IOThreads {
     }
 
     private func start(_ id: String) throws(MachineError) -> IOThread.Start {
-        try IOThread.Start(id, subject: "-object iothread,id=\(id)", main: main)
+        try IOThread.Start(id, subject: "-object iothread,id=\(id)", main: main.reactor, makeDevices)
     }
 
     /// Leaves the threads what they need to serve their devices, now that these are made.

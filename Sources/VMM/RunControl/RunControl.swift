@@ -69,6 +69,16 @@ final class RunControl {
     private weak var devices: (any DeviceControl)?
     private var pauseCompletion: Completion?
     private var endAlarm: Alarm?
+    private var endsAwaited: Ends = []
+
+    /// What the end of the machine waits for.
+    private struct Ends: OptionSet {
+        let rawValue: UInt8
+
+        /// The vCPUs, then the devices.
+        static let guest = Ends(rawValue: 1 << 0)
+        static let clients = Ends(rawValue: 1 << 1)
+    }
 
     /// - Parameters:
     ///   - reactor: the main one, which the end stops.
@@ -176,15 +186,14 @@ final class RunControl {
         }
     }
 
-    /// Calls `body` while no vCPU is in the guest; its argument lets them run again, if they ran before. Only within an
-    /// operation of the queue.
-    func withVCPUsPaused(_ body: @escaping (_ resume: @escaping () -> Void) -> Void) {
-        guard state == .running else { return body({}) }
-        stopVCPUs { [self] in
-            body { [self] in
-                if state == .running { vcpus?.resume() }
-            }
-        }
+    /// Calls `done` when no vCPU is in the guest, for an operation of the queue, which resumes them at its end.
+    func pauseVCPUs(_ done: @escaping () -> Void) {
+        if state == .running { stopVCPUs(done) } else { done() }
+    }
+
+    /// Lets the vCPUs run after `pauseVCPUs`, if they ran before.
+    func resumeVCPUs() {
+        if state == .running { vcpus?.resume() }
     }
 
     // MARK: What the guest asks for
@@ -248,16 +257,26 @@ final class RunControl {
             Log.warn("machine", "some I/O did not end in time; leaving it")
             reactor.stop()
         }
-        let join = Join(2) { [self] in
-            if let endAlarm { reactor.retire(endAlarm) }
-            reactor.stop()
+        endsAwaited = [.guest, .clients]
+        endVCPUs { [self] in
+            drain { [self] in noteEnd(of: .guest) }
         }
-        endVCPUs { [self] in drain { join.step() } }
-        if let clients { clients.close(within: limits.clients) { join.step() } } else { join.step() }
+        if let clients {
+            clients.close(within: limits.clients) { [self] in noteEnd(of: .clients) }
+        } else {
+            noteEnd(of: .clients)
+        }
     }
 
     private func endVCPUs(_ done: @escaping () -> Void) {
         if let vcpus { vcpus.stop(done) } else { done() }
+    }
+
+    private func noteEnd(of part: Ends) {
+        endsAwaited.remove(part)
+        guard endsAwaited.isEmpty else { return }
+        if let endAlarm { reactor.retire(endAlarm) }
+        reactor.stop()
     }
 }
 
