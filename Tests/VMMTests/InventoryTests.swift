@@ -81,6 +81,11 @@ import Testing
                 == "x: a MicroVm has at most 1 iothreads")
     }
 
+    @Test func theCommandLinesIOThreadsAreNotObjectsThatStay() throws {
+        let options = try options("-object iothread,id=io0 -object rng-random,id=r -device virtio-rng-device,rng=r")
+        #expect(options.otherObjects.map(\.id) == ["r"] && options.iothreads.map(\.id) == ["io0"])
+    }
+
     @Test func aDevicesIDIsTaken() {
         let inventory = Inventory(limits: .test, devices: [FakeDevice("a")])
         #expect(

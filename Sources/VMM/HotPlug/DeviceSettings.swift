@@ -3,7 +3,7 @@ import Control
 import Options
 import Virtio
 
-/// What clients change of a device that the guest uses: a disk's size and limit, a network card's link.
+/// What clients change of a device that the guest uses: a disk's size and limit, a NIC's link.
 struct DeviceSettings {
     let slots: SlotManager
 
@@ -59,7 +59,7 @@ struct DeviceSettings {
         }
     }
 
-    /// `set_link`: connects or disconnects the cable of the card of this id, or of its netdev's.
+    /// `set_link`: connects or disconnects the cable of the NIC of this id, or of the NIC that has this netdev.
     func setLink(_ id: String, up isUp: Bool, _ completion: @escaping RunControl.Completion) {
         slots.withDevice(
             { ($0 as? NIC).map { $0.id == id || $0.netdev.spec.id == id } ?? false }, as: NetDevice.self

@@ -11,7 +11,7 @@ struct Inventory {
     var devices: [any MachineDevice] = []
     /// The images that no disk has yet.
     var unusedDrives: [Drive] = []
-    /// The taps that no network card has yet.
+    /// The taps that no NIC has yet.
     var unusedNetdevs: [Netdev] = []
     /// The ids of the iothreads.
     var iothreads: [String] = []
@@ -21,7 +21,7 @@ struct Inventory {
     /// The disks among the devices.
     var disks: [Disk] { devices.compactMap { $0 as? Disk } }
 
-    /// The network cards among the devices.
+    /// The NICs among the devices.
     var nics: [NIC] { devices.compactMap { $0 as? NIC } }
 
     /// All images.
@@ -89,7 +89,7 @@ struct Inventory {
         return nil
     }
 
-    /// The address of one more network card: its own, or a random one that no other card has.
+    /// The address of one more NIC: its own, or a random one that no other NIC has.
     ///
     /// - Parameter subject: of errors.
     func macAddress(for spec: NetworkDeviceSpec, _ subject: String) throws(MachineError) -> MACAddress {
@@ -117,7 +117,7 @@ struct Inventory {
     /// The disk that has the drive of this id.
     func disk(ofDrive id: String) -> Disk? { disks.first { $0.drive.spec.id == id } }
 
-    /// The network card that has the netdev of this id.
+    /// The NIC that has the netdev of this id.
     func nic(ofNetdev id: String) -> NIC? { nics.first { $0.netdev.spec.id == id } }
 
     /// A device that lives on the iothread of this id, or has it do a part of its work.
@@ -130,12 +130,5 @@ struct Inventory {
     /// Takes the locks of all images again. The process loses those of a file with any descriptor of it that it closes.
     func renewLocks() {
         for drive in drives { drive.renewLock() }
-    }
-}
-
-extension LaunchOptions {
-    /// The limits that the command line keeps to, and QMP's commands after it.
-    var limits: Inventory.Limits {
-        Inventory.Limits(disks: Limits.disks, nics: Limits.networkCards, iothreads: Limits.iothreads)
     }
 }

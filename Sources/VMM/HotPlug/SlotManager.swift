@@ -157,7 +157,7 @@ final class SlotManager {
 
     // MARK: Unplugging
 
-    /// `device_del`: takes a disk or a network card out of its slot, and its backend with it.
+    /// `device_del`: takes a disk or a NIC out of its slot, and its backend with it.
     func remove(_ id: String, _ completion: @escaping RunControl.Completion) {
         guard let slot = table.slot(ofDevice: id), let device = slot.device else {
             return completion(QMPError("device_del: Device \(id) not found", class: .deviceNotFound))

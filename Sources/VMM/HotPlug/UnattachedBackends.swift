@@ -104,7 +104,7 @@ final class UnattachedBackends {
 
     // MARK: Taps
 
-    /// The taps that no network card has yet.
+    /// The taps that no NIC has yet.
     var unusedNetdevs: [Netdev] { Array(netdevs.values) }
 
     /// `netdev_add`: opens a tap; descriptors that it names are the tap's from then on, even if it cannot use them.
@@ -124,16 +124,16 @@ final class UnattachedBackends {
         }
     }
 
-    /// Keeps a tap for a network card to come.
+    /// Keeps a tap for a NIC to come.
     func add(_ netdev: Netdev) {
         netdevs[netdev.spec.id] = netdev
         removed.remove(netdev.spec.id)
     }
 
-    /// Hands a tap over to its network card.
+    /// Hands a tap over to its NIC.
     func takeNetdev(_ id: String) -> Netdev? { netdevs.removeValue(forKey: id) }
 
-    /// `netdev_del`: closes a tap that no network card has. That of an unplugged card is closed already.
+    /// `netdev_del`: closes a tap that no NIC has. That of an unplugged NIC is closed already.
     func removeNetdev(_ id: String, beside inventory: Inventory) throws(QMPError) {
         if takeNetdev(id) != nil || removed.remove(id) != nil { return }
         if let nic = inventory.nic(ofNetdev: id) {

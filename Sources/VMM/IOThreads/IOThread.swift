@@ -127,7 +127,7 @@ final class IOThread {
         let threadID: Int32
     }
 
-    /// Who on the main reactor waits for the thread.
+    /// What the main reactor does when the thread has come so far; its own.
     fileprivate final class Progress {
         var onReady: (() -> Void)?
         var onEnd: (() -> Void)?
@@ -139,14 +139,14 @@ final class IOThread {
             case end
         }
 
-        /// Calls who waits for `step`, and lets go of them.
+        /// Does what waits for `step`, once.
         func note(_ step: Step) {
             let then = step == .ready ? onReady.take() : onEnd.take()
             then?()
         }
     }
 
-    /// Tells the main reactor from the thread how far that is.
+    /// Reports the thread's steps to the main reactor.
     private struct Reporter: Sendable {
         private let main: ReactorHandle
         private let progress: ReactorBound<Progress>
