@@ -1,8 +1,8 @@
+import Bus
 import Control
 import EventLoop
 import Host
 import Hypervisor
-import Platform
 
 /// The vCPUs, as run control drives them on the main reactor.
 protocol VCPUControl: AnyObject {
