@@ -72,6 +72,35 @@ import Testing
         #expect(harness.machine.calls.count == 5000)
     }
 
+    /// Fourteen clients ask for much, as fast as they can: no turn gives them more than a bounded piece of it, and a
+    /// client that asks for little waits for one piece of each at most.
+    @Test func sharesEachTurnBetweenClients() throws {
+        let text = JSONValue.string(String(repeating: "x", count: 30_000))
+        let large = Command("large", "Returns much.", returns: .string) { call in
+            _ = try? call.machine.setBalloon(0)
+            return .done(text)
+        }
+        let small = Command("small", "Returns little.") { _ in .done(.emptyObject) }
+        let harness = try ServerHarness(commands: CommandTable([large, small]))
+        let flooding = try (0..<14).map { _ in try harness.connect() }
+        let other = try harness.connect()
+        for client in flooding { try client.send(String(repeating: #"{"execute":"large"}"#, count: 30)) }
+        for _ in 0..<10 {
+            try other.send(#"{"execute":"small"}"#)
+            var turns = 0
+            while other.lines.isEmpty, turns < 100 {
+                let before = harness.machine.calls.count
+                harness.turn()
+                turns += 1
+                #expect(harness.machine.calls.count - before <= 3)
+            }
+            #expect(turns <= 20)
+            other.lines = []
+        }
+        #expect(harness.machine.calls.count < 14 * 30)
+        harness.run { flooding.allSatisfy { $0.lines.count == 30 } }
+    }
+
     @Test func aClientThatNeverReadsHurtsOnlyItself() throws {
         var limits = QMPServer.Limits()
         limits.session.input = 8 << 10
@@ -134,18 +163,45 @@ import Testing
         #expect(try harness.connect().lines.isEmpty)
     }
 
-    @Test func boundsTheNumberOfClients() throws {
+    @Test func theClientIdleLongestMakesRoom() throws {
         var limits = QMPServer.Limits()
         limits.clients = 3
         let harness = try ServerHarness(limits: limits)
-        for _ in 0..<3 { _ = try harness.connect() }
+        let clients = try (0..<3).map { _ in try harness.connect() }
+        try clients[0].send(#"{"execute":"query-kvm"}"#)
+        harness.run { clients[0].lines.count == 1 }
+        let fourth = try harness.connect()
+        harness.run { clients[1].hasEnded }
+        #expect(harness.server.clientCount == 3)
+        for client in [clients[0], clients[2], fourth] {
+            client.lines = []
+            try client.send(#"{"execute":"query-kvm"}"#)
+            harness.run { client.lines.count == 1 }
+        }
+        // They may as well come all at once.
+        for _ in 0..<10 { harness.clients.append(try TestClient(path: harness.path)) }
+        harness.run { harness.clients.suffix(3).allSatisfy { $0.lines.count == 1 } }
+        #expect(harness.server.clientCount == 3)
+        harness.run { harness.clients.filter(\.hasEnded).count == 11 }
+    }
+
+    @Test func aClientWhoseCommandIsUnfinishedStays() throws {
+        var limits = QMPServer.Limits()
+        limits.clients = 2
+        let harness = try ServerHarness(limits: limits)
+        harness.machine.defers = true
+        let waiting = try (0..<2).map { _ in try harness.connect() }
+        for client in waiting { try client.send(#"{"execute":"stop"}"#) }
+        harness.run { harness.machine.replies.count == 2 }
         let refused = try TestClient(path: harness.path)
         harness.clients.append(refused)
         harness.run { refused.hasEnded }
         #expect(refused.lines.isEmpty)
-        Socket.shutDown(harness.clients[0].socket, reading: true, writing: true)
-        harness.run { harness.server.clientCount == 2 }
+        harness.machine.replies.removeFirst().succeed()
+        harness.run { waiting.contains { $0.lines.count == 1 } }
         _ = try harness.connect()
+        harness.machine.replies.removeFirst().succeed()
+        harness.run { waiting.contains { $0.hasEnded } && waiting.contains { $0.lines.count == 1 && !$0.hasEnded } }
     }
 
     @Test func keepsTheLastDescriptor() throws {

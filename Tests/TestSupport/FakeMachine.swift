@@ -140,6 +140,12 @@ extension QMPSession {
         QMPSession(version: testVersion, commands: .standard, machine: machine, limits: limits)
     }
 
+    /// Runs up to `limit` commands; answers whether there are more.
+    package func process(atMost limit: Int) -> Bool {
+        var allowance = QMPAllowance(commands: limit)
+        return process(&allowance)
+    }
+
     package func receive(_ text: String) {
         receive(Array(text.utf8).span)
     }

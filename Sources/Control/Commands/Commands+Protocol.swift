@@ -28,7 +28,7 @@ extension Command {
         Command(
             "query-qmp-schema", "Every command and event with its types, in QEMU's introspection format.",
             returns: .list(of: .object)
-        ) { call in .done(QMPSchema.json(call.commands)) },
+        ) { _ in .written(QMPSchema.text) },
     ]
 
     private static let namedType = QMPType.structure([QMPMember("name", .string)])

@@ -2,6 +2,8 @@
 package enum CommandOutcome: Equatable, Sendable {
     /// It is done; this is its `return` value.
     case done(JSONValue)
+    /// It is done; this is its `return` value as JSON text.
+    case written([UInt8])
     /// It failed.
     case failed(QMPError)
     /// It will finish when the `QMPReply` taken for it is completed, which may already have happened.

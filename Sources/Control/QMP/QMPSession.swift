@@ -112,21 +112,32 @@ package final class QMPSession {
         descriptor.take()
     }
 
-    /// Runs up to `limit` commands. Returns whether there is input left that could go on at once.
-    package func process(atMost limit: Int) -> Bool {
+    /// Runs commands within `allowance`, and takes from it what they used. Returns whether input is left that could be
+    /// processed at once.
+    package func process(_ allowance: inout QMPAllowance) -> Bool {
         isProcessing = true
         defer { isProcessing = false }
-        for _ in 0..<max(0, limit) {
-            if mayRun, !waiting.isEmpty {
-                run(waiting.removeFirst())
-                continue
-            }
-            // A value of its own: where exclusivity is not checked, a property's span would outlive its access.
-            let bytes = input
-            guard mayRead, let outcome = reader.next(in: bytes.span, from: &inputOffset) else { break }
-            if mayRun || isOutOfBand(outcome) { run(outcome) } else { waiting.append(outcome) }
+        while !allowance.isUsedUp {
+            let before = (read: inputOffset, written: output.count)
+            let goesOn = runNext()
+            allowance.bytes -= inputOffset - before.read + (output.count - before.written)
+            guard goesOn else { break }
+            allowance.commands -= 1
         }
         return mayRead || mayRun && !waiting.isEmpty
+    }
+
+    /// Runs or sets aside the next command. Returns false if there is none.
+    private func runNext() -> Bool {
+        if mayRun, !waiting.isEmpty {
+            run(waiting.removeFirst())
+            return true
+        }
+        // A value of its own: where exclusivity is not checked, a property's span would outlive its access.
+        let bytes = input
+        guard mayRead, let outcome = reader.next(in: bytes.span, from: &inputOffset) else { return false }
+        if mayRun || isOutOfBand(outcome) { run(outcome) } else { waiting.append(outcome) }
+        return true
     }
 
     /// Whether the next command in order may start.
@@ -208,16 +219,26 @@ package final class QMPSession {
     }
 
     private func respond(_ outcome: CommandOutcome, id: JSONValue?) {
-        var response = JSONObject()
-        switch outcome {
-        case .done(let value): response.append("return", value)
-        case .failed(let error): response.append("error", error.json)
-        case .later: return
-        }
-        if let id { response.append("id", id) }
+        guard outcome != .later else { return }
         // StratoVirt's clients read once for each command, and lose an event that follows its answer.
         writeEvents()
-        write(.object(response))
+        switch outcome {
+        case .done(let value):
+            output.append(contentsOf: #"{"return":"#.utf8)
+            JSONWriter.write(value, to: &output)
+        case .written(let text):
+            output.append(contentsOf: #"{"return":"#.utf8)
+            output.append(contentsOf: text)
+        case .failed(let error):
+            output.append(contentsOf: #"{"error":"#.utf8)
+            JSONWriter.write(error.json, to: &output)
+        case .later: break
+        }
+        if let id {
+            output.append(contentsOf: #","id":"#.utf8)
+            JSONWriter.write(id, to: &output)
+        }
+        output.append(contentsOf: "}\r\n".utf8)
         sendsEvents = true
     }
 

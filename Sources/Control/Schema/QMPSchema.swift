@@ -6,13 +6,15 @@ struct QMPSchema {
     /// Types whose names say what they are.
     private var described: Set<String> = []
 
-    /// The answer to `query-qmp-schema`.
-    static func json(_ commands: CommandTable) -> JSONValue {
+    /// What `query-qmp-schema` returns, made at its first use: it is long and never changes.
+    static let text: [UInt8] = {
         var schema = QMPSchema()
-        for command in commands.commands { schema.add(command) }
+        for command in CommandTable.standard.commands { schema.add(command) }
         for event in QMPEvent.Name.allCases { schema.add(event) }
-        return .array(schema.entries)
-    }
+        var text: [UInt8] = []
+        JSONWriter.write(.array(schema.entries), to: &text)
+        return text
+    }()
 
     private mutating func add(_ command: Command) {
         let arguments = name(of: .structure(command.arguments))

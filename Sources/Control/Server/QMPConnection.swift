@@ -16,7 +16,9 @@ final class QMPConnection: RingClient, QMPSessionDelegate {
     private let file: IOFile
     private let reactor: Reactor
     private weak var server: QMPServer?
-    private let commandsPerTurn: Int
+    private let turns: QMPTurns
+    /// Set while `turns` holds this connection.
+    var isWaitingForTurn = false
 
     private let input = IOBuffer(capacity: 4096)
     private let message: ReceivedMessage
@@ -34,37 +36,36 @@ final class QMPConnection: RingClient, QMPSessionDelegate {
     private var isFinishing = false
 
     init(
-        _ socket: consuming FileDescriptor, session: QMPSession, reactor: Reactor, server: QMPServer,
-        commandsPerTurn: Int
+        _ socket: consuming FileDescriptor, session: QMPSession, reactor: Reactor, server: QMPServer, turns: QMPTurns
     ) {
         file = IOFile(descriptor: socket.rawValue)
         self.socket = consume socket
         self.session = session
         self.reactor = reactor
         self.server = server
-        self.commandsPerTurn = commandsPerTurn
+        self.turns = turns
         message = ReceivedMessage(buffer: input)
     }
 
     /// Sends the greeting and begins to listen.
     func start() {
         session.delegate = self
-        reactor.schedule(self)
+        turns.add(self)
     }
 
     /// Runs no further command; ends when what is owed has been sent.
     func finish() {
         isFinishing = true
-        reactor.schedule(self)
+        turns.add(self)
     }
 
     func sessionNeedsService(_ session: QMPSession) {
-        reactor.schedule(self)
+        turns.add(self)
     }
 
     override func operationCompleted(tag: UInt32, result: Int32) {
         if tag == Tag.receive { received(result) } else { wasSent(result) }
-        reactor.schedule(self)
+        turns.add(self)
     }
 
     private func received(_ result: Int32) {
@@ -76,6 +77,7 @@ final class QMPConnection: RingClient, QMPSessionDelegate {
         }
         for descriptor in message.takeDescriptors() { session.receive(FileDescriptor(owning: descriptor)) }
         session.receive(input.bytes(0..<Int(result)).span)
+        server?.noteActivity(self)
     }
 
     private func wasSent(_ result: Int32) {
@@ -88,14 +90,15 @@ final class QMPConnection: RingClient, QMPSessionDelegate {
         if sent >= output.capacity { self.output = nil }
     }
 
-    override func endOfTurn() {
+    /// Runs commands within `allowance`, and moves bytes both ways.
+    func serve(_ allowance: inout QMPAllowance) {
         guard !isRetiring else { return }
         var hasMore = false
-        if !isFinishing && !isBroken { hasMore = session.process(atMost: commandsPerTurn) }
+        if !isFinishing && !isBroken { hasMore = session.process(&allowance) }
         send()
         receive()
         if hasMore {
-            reactor.schedule(self)
+            turns.add(self)
         } else if isBroken || hasNothingLeft {
             reactor.retire(self)
         }

@@ -5,12 +5,14 @@ import Host
 ///
 /// Each client is a `QMPConnection` with bounds of its own; none can hold up another or the devices beside it.
 package final class QMPServer {
-    /// What the clients together may use.
+    /// What clients may use.
     package struct Limits: Sendable {
-        /// Clients at a time; a further one is accepted and closed.
+        /// Clients at a time. A further one takes the place of the client that has been idle longest.
         package var clients = 16
-        /// Commands of one client that one turn of the reactor runs.
-        package var commandsPerTurn = 16
+        /// What all clients together may use of one turn of the reactor.
+        package var turn = QMPAllowance(commands: 64, bytes: 64 << 10)
+        /// What one client may use of one turn of the reactor.
+        package var share = QMPAllowance(commands: 16, bytes: 16 << 10)
         package var session = QMPSession.Limits()
 
         package init() {}
@@ -25,7 +27,9 @@ package final class QMPServer {
     /// Let go of at the end, since the machine owns the server.
     private var machine: (any MachineControl)?
     private var acceptors: [Acceptor] = []
+    /// The client idle longest comes first.
     private var connections: [QMPConnection] = []
+    private let turns: QMPTurns
     private var ending: Ending?
     private var throttles: [QMPEvent.Name: EventThrottle] = [:]
     private var refusals = LogLimit()
@@ -40,6 +44,7 @@ package final class QMPServer {
         self.version = version
         makeCommands = commands
         self.limits = limits
+        turns = QMPTurns(reactor, total: limits.turn, share: limits.share)
     }
 
     deinit {
@@ -97,18 +102,31 @@ package final class QMPServer {
     }
 
     /// Takes the connection of one client.
-    func add(_ socket: consuming FileDescriptor) {
+    private func add(_ socket: consuming FileDescriptor) {
         guard let machine, ending == nil else { return }
-        guard connections.count < limits.clients else {
-            refusals.write(.warn, "qmp", "a client was turned away: \(limits.clients) are connected already")
+        guard connections.count < limits.clients || makeRoom() else {
+            refusals.write(.warn, "qmp", "a client was refused: \(limits.clients) others wait for answers")
             return
         }
         let session = QMPSession(version: version, commands: commands, machine: machine, limits: limits.session)
-        let connection = QMPConnection(
-            socket, session: session, reactor: reactor, server: self, commandsPerTurn: limits.commandsPerTurn)
+        let connection = QMPConnection(socket, session: session, reactor: reactor, server: self, turns: turns)
         connections.append(connection)
         Log.debug("qmp", "a client has connected; \(connections.count) in all")
         connection.start()
+    }
+
+    /// Closes the connection of the client idle longest. Returns false if all wait for answers.
+    private func makeRoom() -> Bool {
+        guard let index = connections.firstIndex(where: { !$0.session.isBusy }) else { return false }
+        refusals.write(.warn, "qmp", "the client idle longest was closed: another one has connected")
+        reactor.retire(connections.remove(at: index))
+        return true
+    }
+
+    /// Notes that a client has sent something.
+    func noteActivity(_ connection: QMPConnection) {
+        guard let index = connections.firstIndex(where: { $0 === connection }) else { return }
+        connections.append(connections.remove(at: index))
     }
 
     func remove(_ connection: QMPConnection) {
