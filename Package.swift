@@ -48,7 +48,8 @@ let package = Package(
         module("Backends", ["Host", "EventLoop", "Memory"]),
         module("Virtio", ["Host", "EventLoop", "Memory", "Bus", "Backends"]),
         module("Options", ["Host"]),
-        module("Control", ["Host", "EventLoop", "Options"]),
+        module("JSONText", []),
+        module("Control", ["Host", "EventLoop", "Options", "JSONText"]),
         module("Sandbox", ["CHost", "Host"]),
         module(
             "VMM",
@@ -58,9 +59,9 @@ let package = Package(
             ]),
         .executableTarget(name: "apus", dependencies: ["Host", "Options", "VMM"], swiftSettings: settings),
 
-        // For programs that start and drive apus. It uses nothing but libc.
+        // For programs that start and drive apus. It uses libc, and the JSON module that apus uses too.
         .target(name: "CApusClient"),
-        module("ApusClient", ["CApusClient"]),
+        module("ApusClient", ["CApusClient", "JSONText"]),
 
         // The shim of the documentation (SwiftClient.md), which the tests compare, compile and run.
         .executableTarget(
@@ -83,7 +84,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "ApusClient", "Host", "EventLoop", "Memory", "Bus", "Boot", "Platform", "Backends", "Virtio", "Options",
-                "Control", "TestSupport",
+                "JSONText", "Control", "TestSupport",
             ],
             path: "Tests/Fuzz", exclude: ["Corpora", "Dictionaries"], swiftSettings: settings),
 
@@ -118,7 +119,9 @@ let package = Package(
             "Virtio",
             ["Host", "EventLoop", "Memory", "Bus", "Backends", "Virtio", "TestSupport", "CompletionFaults"]),
         tests("Options", ["Host", "Options"]),
-        tests("Control", ["Host", "EventLoop", "Options", "Control", "TestSupport", "CompletionFaults"]),
+        tests("JSONText", ["JSONText"]),
+        tests(
+            "Control", ["Host", "EventLoop", "Options", "JSONText", "Control", "TestSupport", "CompletionFaults"]),
         tests("Sandbox", ["CHost", "Host", "Sandbox", "ApusClient", "TestSupport", "SandboxProbe", "apus"]),
         tests("ApusClient", ["Host", "ApusClient", "TestSupport", "ExampleShim", "apus"]),
         tests(

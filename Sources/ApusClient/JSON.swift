@@ -1,3 +1,5 @@
+import JSONText
+
 /// A JSON value: what QMP commands take and answer with.
 ///
 /// Literals are values (`["id": "disk1", "slot": 3]`); members and elements are had by subscripts, which are nil where
@@ -47,53 +49,50 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
     public init(nilLiteral: ()) { self = .null }
 }
 
+extension JSON {
+    /// Reads one value (RFC 8259) with nothing but blanks around it. An object's members must have different names.
+    ///
+    /// - Throws: `malformed`, with the reason and the place of the first error.
+    public init(parsing text: some Sequence<UInt8>) throws(ClientError) {
+        do throws(JSONError) {
+            self.init(try JSONValue(parsing: text, limits: JSONLimits(bytes: .max, depth: 100)))
+        } catch {
+            throw .malformed("\(error)")
+        }
+    }
+
+    private init(_ value: JSONValue) {
+        self =
+            switch value {
+            case .null: .null
+            case .bool(let value): .bool(value)
+            case .integer(let value): .integer(value)
+            case .unsigned(let value): .number(Double(value))
+            case .number(let value): .number(value)
+            case .string(let text): .string(text)
+            case .array(let elements): .array(elements.map { JSON($0) })
+            case .object(let object):
+                .object(Dictionary(object.members.map { ($0.name, JSON($0.value)) }) { first, _ in first })
+            }
+    }
+}
+
 extension JSON: CustomStringConvertible {
     /// The shortest text, with members in the order of their names.
-    public var description: String {
-        var text = ""
-        write(to: &text)
-        return text
-    }
+    public var description: String { JSONWriter.text(value) }
 
-    private func write(to text: inout String) {
+    private var value: JSONValue {
         switch self {
-        case .null: text += "null"
-        case .bool(let value): text += value ? "true" : "false"
-        case .integer(let value): text += String(value)
-        // JSON has no word for what is not finite.
-        case .number(let value): text += value.isFinite ? value.description : "null"
-        case .string(let value): Self.write(value, to: &text)
-        case .array(let elements):
-            text += "["
-            for (index, element) in elements.enumerated() {
-                if index > 0 { text += "," }
-                element.write(to: &text)
-            }
-            text += "]"
+        case .null: .null
+        case .bool(let value): .bool(value)
+        case .integer(let value): .integer(value)
+        case .number(let value): .number(value)
+        case .string(let text): .string(text)
+        case .array(let elements): .array(elements.map(\.value))
         case .object(let members):
-            text += "{"
-            for (index, name) in members.keys.sorted().enumerated() {
-                if index > 0 { text += "," }
-                Self.write(name, to: &text)
-                text += ":"
-                members[name]?.write(to: &text)
-            }
-            text += "}"
+            .object(
+                JSONObject(
+                    members.sorted { $0.key < $1.key }.map { JSONObject.Member(name: $0.key, value: $0.value.value) }))
         }
-    }
-
-    private static func write(_ string: String, to text: inout String) {
-        text += "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\u{0}"..<"\u{20}":
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        text += "\""
     }
 }

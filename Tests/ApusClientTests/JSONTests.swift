@@ -20,7 +20,6 @@ import Testing
         arguments: [
             (" { \"a\" :\t1 ,\r\n\"b\":[ ] } ", ["a": 1, "b": []]), (#""\b\f\n\r\t\/""#, "\u{8}\u{c}\n\r\t/"),
             (#""\ud83d\ude00""#, "😀"), ("18446744073709551616", 18_446_744_073_709_551_616.0), ("1e3", 1000.0),
-            (#"{"a":1,"a":2}"#, ["a": 2]),
         ] as [(String, JSON)])
     func otherFormsAreRead(_ text: String, _ value: JSON) throws {
         #expect(try JSON(parsing: text.utf8) == value)
@@ -29,7 +28,8 @@ import Testing
     @Test(arguments: [
         "", " ", "x", "tru", "+1", "-", "1e999", "\"", "\"\\", "\"\\u12", "\"\\q\"", "\"\\ud800\"",
         "\"\\ud800\\u0041\"",
-        "\"\u{1}\"", "[", "[1", "[1,", "[1,]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{1:2}", "1 2",
+        "\"\u{1}\"", "[", "[1", "[1,", "[1,]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{\"a\":1,\"a\":2}",
+        "{1:2}", "1 2",
         "{}}",
         String(repeating: "[", count: 5000),
     ])
@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func bytesThatAreNoTextAreRefused() {
-        #expect(throws: ClientError.malformed("not JSON: a string not in UTF-8 at byte 3")) {
+        #expect(throws: ClientError.malformed("invalid JSON at byte 2: a string is not valid UTF-8")) {
             try JSON(parsing: [0x22, 0xff, 0x22])
         }
     }

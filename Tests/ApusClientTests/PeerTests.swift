@@ -108,7 +108,9 @@ import Testing
         #expect(try qmp.nextEvent(timeout: .zero) == nil)
         #expect(throws: ClientError.timedOut("QMP at \(peer.path)")) { try qmp.wait(for: "A", timeout: .zero) }
         #expect(throws: ClientError.refused(kind: "X", text: "why")) { try qmp.execute("refused") }
-        #expect(throws: ClientError.malformed("not JSON: no string at byte 1")) { try qmp.execute("garbled") }
+        #expect(throws: ClientError.malformed("invalid JSON at byte 2: expected a member's name or '}'")) {
+            try qmp.execute("garbled")
+        }
         #expect(throws: ClientError.closed("QMP")) { try qmp.nextEvent(timeout: .seconds(60)) }
     }
 

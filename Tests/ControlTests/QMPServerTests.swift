@@ -1,5 +1,6 @@
 import EventLoop
 import Host
+import JSONText
 import Options
 import TestSupport
 import Testing

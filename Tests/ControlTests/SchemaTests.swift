@@ -1,4 +1,5 @@
 import Host
+import JSONText
 import TestSupport
 import Testing
 

@@ -1,3 +1,5 @@
+import JSONText
+
 /// One row of the command table: what a command is called, what it takes and gives, and what it does.
 package struct Command: Sendable {
     package typealias Argument = QMPMember

@@ -1,3 +1,5 @@
+package import JSONText
+
 /// A command's arguments after they were checked against its row: every mandatory one is there, each has its type.
 package struct CommandArguments: Sendable {
     /// As the client gave them.

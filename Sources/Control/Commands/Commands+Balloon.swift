@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Commands about the memory balloon.
     static let balloon: [Command] = [

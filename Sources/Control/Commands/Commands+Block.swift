@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Queries about disks.
     static let blockQueries: [Command] = [

@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// What management tools ask of every monitor and a microVM has nothing of; the empty answers are the truth.
     static let compatibility: [Command] = [

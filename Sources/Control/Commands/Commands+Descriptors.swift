@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Commands about open files that clients hand over (SCM_RIGHTS).
     static let descriptors: [Command] = [

@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Commands that start, stop and end the machine.
     static let lifecycle: [Command] = [

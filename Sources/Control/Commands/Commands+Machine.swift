@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Queries about the machine and its CPUs.
     static let machineQueries: [Command] = [

@@ -1,3 +1,4 @@
+import JSONText
 import Options
 
 extension Command {

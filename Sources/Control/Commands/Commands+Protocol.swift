@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Commands about the conversation itself.
     static let protocolCommands: [Command] = [

@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// What devices have counted. Each counts on its own reactor, so that the answers come later.
     static let statistics: [Command] = [

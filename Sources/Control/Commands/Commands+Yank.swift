@@ -1,3 +1,5 @@
+import JSONText
+
 extension Command {
     /// Commands that get a machine out of a connection that hangs. They may overtake others, as in QEMU.
     static let yank: [Command] = [

@@ -1,3 +1,5 @@
+import JSONText
+
 /// Why a command failed, as the client is told.
 package struct QMPError: Error, Equatable, Sendable {
     /// The word by which a client tells errors apart. QMP clients may meet more of them in time.

@@ -1,3 +1,5 @@
+package import JSONText
+
 /// Something that happened to the machine, told to every client.
 package struct QMPEvent: Equatable, Sendable {
     /// All events there are, in the order `query-events` lists them.

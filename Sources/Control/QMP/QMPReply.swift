@@ -1,3 +1,5 @@
+package import JSONText
+
 /// What a command came to.
 package enum CommandOutcome: Equatable, Sendable {
     /// It is done; this is its `return` value.

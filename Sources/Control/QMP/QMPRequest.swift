@@ -1,3 +1,5 @@
+import JSONText
+
 /// One command as a client asked for it, checked against the table.
 struct QMPRequest {
     let command: Command

@@ -1,4 +1,5 @@
 package import Host
+package import JSONText
 
 /// What a session tells the connection that carries it.
 package protocol QMPSessionDelegate: AnyObject {
@@ -244,6 +245,6 @@ package final class QMPSession {
 
     private func write(_ value: JSONValue) {
         JSONWriter.write(value, to: &output)
-        output.append(contentsOf: [.carriageReturn, .newline])
+        output.append(contentsOf: "\r\n".utf8)
     }
 }

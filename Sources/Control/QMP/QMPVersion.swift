@@ -1,3 +1,5 @@
+import JSONText
+
 /// Who the greeting and `query-version` say is speaking.
 ///
 /// Clients read the numbers as QEMU's and refuse what is older than 5 (Kata Containers' govmm); StratoVirt says 5.0.1

@@ -1,3 +1,5 @@
+import JSONText
+
 /// The whole protocol in QEMU's introspection format (`SchemaInfo` in its QAPI documentation): commands and events by
 /// name, with the types they refer to. Types have numbers for names, as QEMU's have, since only their content counts.
 struct QMPSchema {

@@ -1,3 +1,5 @@
+package import JSONText
+
 /// What a value on the protocol may be: an argument, an answer, or a piece of an event. The same type checks what
 /// clients send, describes it in `query-qmp-schema`, and writes its line in `qmp.md`.
 package indirect enum QMPType: Hashable, Sendable {

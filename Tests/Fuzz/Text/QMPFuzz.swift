@@ -1,5 +1,6 @@
 import Control
 import Host
+import JSONText
 import TestSupport
 
 /// A client of the monitor that says anything, cut anywhere, while commands wait and events happen.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Control
+@testable import JSONText
 
 /// Everything the reader makes of the bytes, fed in pieces of the given size.
 func read(_ bytes: [UInt8], pieces: Int = .max, limits: JSONLimits = JSONLimits()) -> [JSONReader.Outcome] {

@@ -200,9 +200,14 @@ package struct JSONReader {
 extension JSONValue {
     /// The one value that `text` holds.
     package init(parsing text: String, limits: JSONLimits = JSONLimits()) throws(JSONError) {
+        try self.init(parsing: text.utf8, limits: limits)
+    }
+
+    /// The one value that `text` holds, in UTF-8.
+    package init(parsing text: some Sequence<UInt8>, limits: JSONLimits = JSONLimits()) throws(JSONError) {
         var reader = JSONReader(limits: limits)
         // A number ends only where something else begins.
-        let bytes = Array(text.utf8) + [.newline]
+        let bytes = Array(text) + [.newline]
         var offset = 0
         switch reader.next(in: bytes.span, from: &offset) {
         case .value(let value): self = value

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Control
+@testable import JSONText
 
 @Suite struct JSONWriterTests {
     private static let texts: [(JSONValue, String)] = [
