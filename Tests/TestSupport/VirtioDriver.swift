@@ -9,7 +9,7 @@ package import Virtio
 ///
 /// Everything runs on the calling thread: the driver turns the device's reactor while it waits.
 package final class VirtioDriver {
-    package let transport: VirtioMMIO
+    package private(set) var transport: VirtioMMIO
     package let memory: GuestMemory
     /// Where the device lives.
     package private(set) var reactor: Reactor
@@ -81,6 +81,22 @@ package final class VirtioDriver {
         try retire()
         if let next { reactor = next }
         virtio.attachDevice(device, on: reactor)
+        virtio.resume()
+    }
+
+    /// Saves the device, and goes on with another one that is made from that, as after a start from a snapshot.
+    ///
+    /// The doorbells are others then: queues from before are to be notified by the register.
+    package func restore(to device: VirtioDevice) throws {
+        try pause()
+        let state = try transport.save()
+        try retire()
+        transport = VirtioMMIO(
+            try VirtioState(
+                device, memory: memory, reactor: reactor, interrupt: VirtioInterrupt(interrupt, causes: interruptStatus)
+            ))
+        virtio.pause {}
+        try transport.restore(state)
         virtio.resume()
     }
 

@@ -11,6 +11,8 @@ final class EchoDevice: VirtioDevice {
     private(set) var refused: Features = []
     /// Requests are held as a real device holds those whose I/O is under way.
     var holdsRequests = false
+    /// Held requests only wait for the outside world, and survive a pause.
+    var waitsForOutside = false
     private(set) var held: [(queue: Virtqueue, head: UInt16)] = []
     /// Bytes seen in readable buffers, all together.
     private(set) var bytesRead = 0
@@ -51,12 +53,13 @@ final class EchoDevice: VirtioDevice {
         queue.complete(chain.head, written: UInt32(written))
     }
 
-    override var isIdle: Bool { held.isEmpty }
+    override var isIdle: Bool { held.isEmpty || waitsForOutside }
 
     override func cancelRequests() { cancels += 1 }
 
     override func reset() {
         resets += 1
+        if waitsForOutside { held = [] }
         context = nil
     }
 

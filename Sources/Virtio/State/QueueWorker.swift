@@ -135,7 +135,8 @@ final class QueueWorker: RingClient {
     /// What keeps the device from being at rest, for errors.
     var workInFlight: String {
         let requests = queues.indices.reduce(0) { offloaded.contains($1) ? $0 : $0 + inFlight($1) }
-        return offloaded.isAtRest ? "\(requests) requests" : "requests that a server outside apus has taken"
+        guard offloaded.isAtRest else { return "requests that a server of its queues has taken" }
+        return requests == 1 ? "1 request" : "\(requests) requests"
     }
 
     /// Gives the device its queues.

@@ -105,7 +105,7 @@ final class RegistersFuzz: FuzzSubject {
         driver.virtio.resume()
         isPaused = false
         let next = ProbeDevice(queueSizes: Self.queueSizes)
-        try driver.exchangeDevice(next)
+        if input.oneIn(2) { try driver.exchangeDevice(next) } else { try driver.restore(to: next) }
         device = next
     }
 

@@ -7,7 +7,7 @@ import Testing
 import Virtio
 
 @Suite("Another device behind the same registers")
-struct DriverStateTests {
+struct ReplacedDeviceTests {
     private static let sectors: UInt64 = 2048
 
     /// A driver that has started on a disk without a medium.
@@ -105,8 +105,8 @@ struct DriverStateTests {
         #expect(NullBlockDevice(id: "fits", minimumQueues: limits).queueLimits.holds(limits))
     }
 
-    @Test("Requests in flight end on the device that took them, later ones on the new one")
-    func drained() throws {
+    @Test("Requests in flight end on the device that took them, later ones on the new one", arguments: [false, true])
+    func drained(onAnotherReactor: Bool) throws {
         let disk = try BlockDisk()
         let other = try BlockDisk(isStarted: false)
         let pattern = [UInt8](repeating: 0xa5, count: 4096)
@@ -116,7 +116,7 @@ struct DriverStateTests {
         disk.queue.setChain([.init(address, 16 + 4096), .init(status, 1, isWritable: true)])
         disk.queue.submit(0)
         try disk.driver.wait { !disk.device.isIdle || disk.queue.usedCount > 0 }
-        try disk.driver.exchangeDevice(other.device)
+        try disk.driver.exchangeDevice(other.device, on: onAnotherReactor ? try Reactor(name: "other") : nil)
         #expect(disk.queue.takeUsed() != nil)
         #expect(try Array(disk.file.contents().prefix(4096)) == pattern)
         #expect(try disk.request(BlockDisk.Kind.read, count: 4096).bytes == [UInt8](repeating: 0, count: 4096))
