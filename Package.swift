@@ -70,7 +70,9 @@ let package = Package(
         // What the tests share: the in-process driver and its helpers.
         .target(
             name: "TestSupport",
-            dependencies: ["ApusClient", "Host", "EventLoop", "Memory", "Bus", "Virtio", "Options", "Control"],
+            dependencies: [
+                "ApusClient", "Host", "EventLoop", "Memory", "Bus", "Platform", "Backends", "Virtio", "Options", "Control",
+            ],
             path: "Tests/TestSupport", swiftSettings: settings),
 
         // In a program with these, an operation of a ring can be made to fail.

@@ -163,6 +163,17 @@ extension I8042 {
         package var lastWasCommand: Bool
         /// The command that waits for its parameter.
         package var waiting: UInt8?
+
+        /// A state with these values.
+        package init(
+            memory: [UInt8], output: UInt8, outputStatus: UInt8, lastWasCommand: Bool, waiting: UInt8?
+        ) {
+            self.memory = memory
+            self.output = output
+            self.outputStatus = outputStatus
+            self.lastWasCommand = lastWasCommand
+            self.waiting = waiting
+        }
     }
 
     /// The controller's state.

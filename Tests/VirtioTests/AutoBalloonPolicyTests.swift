@@ -57,7 +57,7 @@ import Virtio
     ) throws -> Rig {
         try Rig(
             pageSize: pageSize, features: features,
-            rule: AutoBalloonPolicy(memory: Self.memory, bufferPercent: 50, interval: interval))
+            policy: AutoBalloonPolicy(memory: Self.memory, bufferPercent: 50, interval: interval))
     }
 
     /// Answers the next request for statistics.

@@ -108,8 +108,8 @@ import Virtio
         rig.driver.settle()
         #expect(rig.statistics.usedCount == 0, "kept until more are wanted")
         let first = try #require(rig.device.lastStatistics)
-        #expect(first.values.told.map(\.item.rawValue) == ["free-memory", "total-memory"])
-        #expect(first.values.told.map(\.value) == [1000, 2000])
+        #expect(first.values.reported.map(\.item.rawValue) == ["free-memory", "total-memory"])
+        #expect(first.values.reported.map(\.value) == [1000, 2000])
         #expect(first.time >= before)
         var answers = 0
         rig.device.refreshStatistics { answers += 1 }
@@ -121,7 +121,7 @@ import Virtio
         #expect(answers == 10)
         try rig.offer(Rig.entries([(4, 1)]), on: rig.statistics)
         try rig.driver.wait { answers == 11 }
-        #expect(rig.device.lastStatistics?.values.told.map(\.value) == [1])
+        #expect(rig.device.lastStatistics?.values.reported.map(\.value) == [1])
         rig.driver.settle()
         #expect(rig.device.operationsInFlight == 0)
     }
@@ -139,7 +139,7 @@ import Virtio
             try rig.offer(Rig.entries([(4, value)]), on: rig.statistics)
         }
         try rig.driver.wait { isAnswered }
-        #expect(rig.device.lastStatistics?.values.told.map(\.value) == [3])
+        #expect(rig.device.lastStatistics?.values.reported.map(\.value) == [3])
     }
 
     @Test func whoeverAsksADriverThatDoesNotAnswerIsToldWhatThereIs() throws {
@@ -152,7 +152,7 @@ import Virtio
         rig.device.refreshStatistics { answers += 1 }
         #expect(answers == 1)
         try rig.driver.wait { answers == 2 }
-        #expect(rig.device.lastStatistics?.values.told.map(\.value) == [5])
+        #expect(rig.device.lastStatistics?.values.reported.map(\.value) == [5])
         // A reset is an answer as well.
         try rig.offer(Rig.entries([(0, 6)]), on: rig.statistics)
         rig.driver.settle()
@@ -166,7 +166,7 @@ import Virtio
         let rig = try Rig()
         try rig.offer(Rig.entries((0..<20).map { (UInt16($0), 100 + UInt64($0)) }), on: rig.statistics)
         rig.driver.settle()
-        let told = try #require(rig.device.lastStatistics?.values.told)
+        let told = try #require(rig.device.lastStatistics?.values.reported)
         #expect(told.map(\.value) == Array(100..<116))
         #expect(
             told.map(\.item.rawValue) == [

@@ -255,7 +255,7 @@ import Virtio
         rig.statistics.setChain(buffers)
         rig.statistics.submit(0)
         rig.driver.settle()
-        #expect(rig.device.lastStatistics?.values.told.map(\.value) == hostile.values)
+        #expect(rig.device.lastStatistics?.values.reported.map(\.value) == hostile.values)
         #expect(!rig.driver.status.contains(.deviceNeedsReset))
     }
 

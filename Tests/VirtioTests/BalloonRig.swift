@@ -24,7 +24,7 @@ final class BalloonRig {
 
     init(
         shared: Bool = false, reports: Bool = true, pageSize: Int = HostProcess.pageSize, features: Features? = nil,
-        rule: AutoBalloonPolicy? = nil
+        policy: AutoBalloonPolicy? = nil
     ) throws {
         let ranges = [0, Self.regionSize, 1 << 32].map { (GuestAddress($0), Self.regionSize) }
         let size = 3 * Self.regionSize
@@ -41,7 +41,7 @@ final class BalloonRig {
                 ranges: ranges, mapping: try MappedRegion(anonymous: Int(size)), pageSize: pageSize)
         }
         device = BalloonDevice(
-            id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: reports, rule: rule)
+            id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: reports, policy: policy)
         driver = try VirtioDriver(device, memory: memory, reactor: try Reactor(name: "test"))
         queues = try driver.start(features, queueSize: 64)
     }

@@ -35,11 +35,14 @@ final class ConsoleRig {
     }
 
     let reactor: Reactor
-    let device: ConsoleDevice
+    private(set) var device: ConsoleDevice
     let driver: VirtioDriver
     private(set) var queues: [DriverQueue] = []
+    private let ports: [ConsoleDevice.Port]
     private var chardevs: [Int: Chardev] = [:]
     private var paths: [Int: String] = [:]
+    /// The host's ends of devices that were replaced.
+    private var former: [Chardev] = []
     /// The buffers that the device writes to: where the one of each head lies, by queue.
     private var buffers: [Int: [GuestAddress]] = [:]
     private static let bufferSize = 4096
@@ -62,12 +65,49 @@ final class ConsoleRig {
             ports.append(
                 ConsoleDevice.Port(number: number, name: "org.port.\(number)", isConsole: isConsole, chardev: chardev))
         }
+        self.ports = ports
         device = ConsoleDevice(id: "serial0", ports: ports)
         driver = try VirtioDriver(device, memory: try GuestMemory(size: memory), reactor: reactor)
     }
 
     deinit {
-        for chardev in chardevs.values { chardev.close() }
+        for chardev in Array(chardevs.values) + former { chardev.close() }
+    }
+
+    /// Puts a fresh device with host ends of its own in the place of this one: restored from its state after `change`.
+    ///
+    /// - Parameter clients: the ports to which a program connects before the device starts.
+    /// - Returns: those programs, in the same order.
+    func restore(clients: [Int] = [], _ change: (inout ConsoleDevice.State) -> Void = { _ in }) throws -> [Peer] {
+        let (ports, paths, chardevs) = try Self.replace(ports, on: reactor)
+        let fresh = ConsoleDevice(id: "serial1", ports: ports)
+        let peers = try clients.map { try Peer(unix: try #require(paths[$0])) }
+        try driver.wait { clients.allSatisfy { chardevs[$0]?.isOpen == true } }
+        try driver.pause()
+        guard case .console(var state) = device.deviceState else { throw VirtioDriver.Failure.stopped }
+        change(&state)
+        try fresh.restore(.console(state))
+        try driver.exchangeDevice(fresh)
+        former += self.chardevs.values
+        (device, self.paths, self.chardevs) = (fresh, paths, chardevs)
+        return peers
+    }
+
+    /// The same ports with host ends of their own.
+    private static func replace(
+        _ ports: [ConsoleDevice.Port], on reactor: Reactor
+    ) throws -> ([ConsoleDevice.Port], [Int: String], [Int: Chardev]) {
+        var paths: [Int: String] = [:]
+        var chardevs: [Int: Chardev] = [:]
+        let fresh = try ports.map { port in
+            let path = temporaryPath("console")
+            let chardev = try Chardev.server(
+                id: "fresh\(port.number)", unix: path, replaying: port.isConsole, on: reactor)
+            (paths[port.number], chardevs[port.number]) = (path, chardev)
+            return ConsoleDevice.Port(
+                number: port.number, name: port.name, isConsole: port.isConsole, chardev: chardev)
+        }
+        return (fresh, paths, chardevs)
     }
 
     /// The host's end of a port.

@@ -41,7 +41,7 @@ final class NetworkRig {
 
     /// A card, and the host's end of its wire.
     private static func card(
-        queueSize: UInt16, offloads: TapOffloads, mtu: Int?, sender: ReactorHandle? = nil
+        queueSize: UInt16, offloads: TapOffloads, mtu: Int?, mac: [UInt8] = mac, sender: ReactorHandle? = nil
     ) throws -> (NetDevice, Wire) {
         var ends: [Int32] = [-1, -1]
         _ = try checked { unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) }
@@ -68,6 +68,20 @@ final class NetworkRig {
             queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil, sender: sender)
         try driver.exchangeDevice(card)
         (device, host) = (card, wire)
+    }
+
+    /// Puts a fresh device with another address, on another wire, in the place of this one: restored from its state
+    /// after `change`.
+    func restore(_ change: (inout NetDevice.State) -> Void = { _ in }) throws {
+        let (fresh, wire) = try Self.card(
+            queueSize: device.queueSizes[0], offloads: [.checksum, .tso4, .tso6, .ecn], mtu: nil,
+            mac: [2, 9, 9, 9, 9, 9])
+        try driver.pause()
+        guard case .network(var state) = device.deviceState else { throw VirtioDriver.Failure.stopped }
+        change(&state)
+        try fresh.restore(.network(state))
+        try driver.exchangeDevice(fresh)
+        (device, host) = (fresh, wire)
     }
 
     func start(_ features: Features) throws {

@@ -21,6 +21,25 @@ extension SerialPort {
         /// How many times in a row the guest saw that interrupt.
         package var burst: Int
 
+        /// A state with these values.
+        package init(
+            divisor: UInt16, interruptEnable: UInt8, fifoControl: UInt8, lineControl: UInt8, modemControl: UInt8,
+            scratch: UInt8, received: [UInt8], hasOverrun: Bool, modemChanges: UInt8, transmitterRanEmpty: Bool,
+            burst: Int
+        ) {
+            self.divisor = divisor
+            self.interruptEnable = interruptEnable
+            self.fifoControl = fifoControl
+            self.lineControl = lineControl
+            self.modemControl = modemControl
+            self.scratch = scratch
+            self.received = received
+            self.hasOverrun = hasOverrun
+            self.modemChanges = modemChanges
+            self.transmitterRanEmpty = transmitterRanEmpty
+            self.burst = burst
+        }
+
         /// Checks the values that come from outside.
         func check() throws(StateError) {
             func check(_ name: String, _ value: UInt8, _ known: UInt8) throws(StateError) {

@@ -4,7 +4,7 @@ import Host
 import Options
 import Virtio
 
-/// The balloon of the machine. It lives on the main reactor, as the clients do that move it.
+/// The balloon of the VM. It belongs to the main reactor, like the QMP clients that control it.
 final class Balloon: MachineDevice {
     let id: String
     let type = "virtio-balloon-device"
@@ -16,14 +16,14 @@ final class Balloon: MachineDevice {
     init(_ spec: BalloonDeviceSpec, memory: UInt64) {
         id = spec.id ?? "balloon"
         let pages = UInt32(clamping: memory / balloonPageSize)
-        let rule = spec.automatic.map { automatic in
+        let policy = spec.automatic.map { automatic in
             AutoBalloonPolicy(
                 memory: pages, bufferPercent: UInt8(clamping: automatic.bufferPercent),
                 interval: UInt64(clamping: automatic.interval) * 1_000_000_000)
         }
         device = BalloonDevice(
             id: id, deflatesOnOutOfMemory: spec.deflatesOnOutOfMemory, reportsFreePages: spec.reportsFreePages,
-            rule: rule)
+            policy: policy)
         self.pages = pages
     }
 
@@ -44,25 +44,25 @@ final class Balloon: MachineDevice {
         }
     }
 
-    /// Bytes that the guest makes do with.
+    /// Bytes of guest memory, without what the guest has given up.
     var actual: UInt64 { UInt64(pages - min(pages, device.givenUp)) * balloonPageSize }
 
-    /// Asks the guest to make do with `bytes`.
+    /// Asks the guest to shrink or grow its memory to `bytes`.
     func set(_ bytes: UInt64) throws(QMPError) {
         guard device.isActive else { throw .noBalloon }
         guard device.hasEffect else {
-            throw QMPError("balloon: guest memory is of huge pages, from which a balloon can give nothing back")
+            throw QMPError("balloon: guest memory is of huge pages, which the host cannot free in parts")
         }
         device.setTarget(pages - UInt32(clamping: min(UInt64(pages), bytes / balloonPageSize)))
         device.onChange?()
     }
 
-    /// Calls `answer` with the balloon's state; asks the guest for new statistics before, if it `mayAsk`.
+    /// Calls `answer` with the balloon's state; with `mayAsk`, after asking the guest for new statistics.
     func query(mayAsk: Bool, _ answer: @escaping (BalloonInfo) -> Void) {
         let finish = { [self] in
             let statistics = device.lastStatistics.map { last in
                 BalloonInfo.Statistics(
-                    values: last.values.told.map { ($0.item.rawValue, $0.value) }, time: last.time / 1_000_000_000)
+                    values: last.values.reported.map { ($0.item.rawValue, $0.value) }, time: last.time / 1_000_000_000)
             }
             answer(BalloonInfo(actual: actual, statistics: statistics))
         }
@@ -71,6 +71,6 @@ final class Balloon: MachineDevice {
 }
 
 extension QMPError {
-    /// As StratoVirt puts it.
+    /// StratoVirt's error.
     static let noBalloon = QMPError("No balloon device has been activated", class: .deviceNotActive)
 }

@@ -2,10 +2,10 @@ import EventLoop
 import Host
 import Memory
 
-/// A memory balloon (virtio 1.2 section 5.5): the driver gives up as much memory as it is told to, and the host gets
-/// it back; what the driver takes back comes into being again when it is touched.
+/// A memory balloon (virtio 1.2 section 5.5): the driver gives up as much memory as the device asks for, and the host
+/// frees it. Memory that the driver takes back is allocated again on its next access.
 ///
-/// Memory of huge pages can't be freed in parts: then the balloon has no effect.
+/// The host cannot free parts of huge pages: with such memory the balloon has no effect.
 package final class BalloonDevice: VirtioDevice {
     /// Called when `givenUp` has changed.
     package var onChange: (() -> Void)? {
@@ -18,17 +18,19 @@ package final class BalloonDevice: VirtioDevice {
     private let reports = PageReleaser(.buffers, tag: Tag.report)
     private var statistics: BalloonStatistics?
     private var statisticsTime: UInt64 = 0
-    /// The request for statistics that the driver waits for; giving it back asks for new ones.
+    /// The driver's chain for statistics; the device gives it back to ask for new ones.
     private var statisticsHead: UInt16?
     private var statisticsQueue: Virtqueue?
+    /// The chain that a saved device held: its statistics are known.
+    private var savedHead: UInt16?
     private var awaitingStatistics: [() -> Void] = []
     private var logLimit = LogLimit()
-    /// How it moves by itself, if it does.
-    private let rule: AutoBalloonPolicy?
-    /// How many pages to give up at least, whatever the rule says.
-    private var leastTarget: UInt32 = 0
-    /// The rule waits for new statistics.
-    private var isLooking = false
+    /// The policy of a balloon that adjusts itself.
+    private let policy: AutoBalloonPolicy?
+    /// The least target, whatever the policy says.
+    private var minimumTarget: UInt32 = 0
+    /// Whether the policy waits for statistics.
+    private var isSampling = false
     private var isTimerSet = false
     private var isPaused = false
 
@@ -36,20 +38,21 @@ package final class BalloonDevice: VirtioDevice {
         static let inflation: UInt32 = 0
         static let report: UInt32 = 1
         static let statisticsTimer: UInt32 = 2
-        static let lookTimer: UInt32 = 3
+        static let sampleTimer: UInt32 = 3
     }
 
     /// How long a driver has to answer with statistics, in nanoseconds.
-    private static let statisticsPatience: UInt64 = 250_000_000
+    private static let statisticsTimeout: UInt64 = 250_000_000
 
     /// - Parameters:
     ///   - deflatesOnOutOfMemory: whether the driver may take memory back by itself.
     ///   - reportsFreePages: whether the driver may report memory that it does not use.
-    ///   - rule: how it moves by itself; if nil, it does not.
+    ///   - policy: how the balloon adjusts itself; nil if it does not.
     package init(
-        id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false, rule: AutoBalloonPolicy? = nil
+        id: String, deflatesOnOutOfMemory: Bool = false, reportsFreePages: Bool = false,
+        policy: AutoBalloonPolicy? = nil
     ) {
-        self.rule = rule
+        self.policy = policy
         var features: Features = [.splitRing, .balloonStatistics]
         if deflatesOnOutOfMemory { features.insert(.balloonDeflateOnOOM) }
         if reportsFreePages { features.insert(.balloonPageReporting) }
@@ -59,25 +62,25 @@ package final class BalloonDevice: VirtioDevice {
             config: ConfigSpace(size: BalloonConfig.size))
     }
 
-    /// Whether a driver is there that can be told to give memory up.
+    /// Whether a driver is active that can give memory up.
     package var isActive: Bool { context != nil }
 
-    /// Whether what the driver gives up comes back to the host; not if guest memory is of huge pages.
+    /// Whether the host can free what the driver gives up; not if guest memory is of huge pages.
     package var hasEffect: Bool { context.map { $0.memory.discardAdvice != nil } ?? true }
 
-    /// How many pages of 4 KiB the driver has given up, by its own account.
+    /// The pages of 4 KiB that the driver has given up, by its own account.
     package var givenUp: UInt32 { UInt32(truncatingIfNeeded: config.read(at: BalloonConfig.actual, size: 4)) }
 
-    /// How many pages of 4 KiB the driver is to give up in all.
+    /// The pages of 4 KiB that the driver should give up.
     private var target: UInt32 { UInt32(truncatingIfNeeded: config.read(at: BalloonConfig.target, size: 4)) }
 
-    /// Tells the driver how many pages of 4 KiB to give up in all. By its rule a balloon takes more, but not less.
+    /// Asks the driver to give up so many pages of 4 KiB in all. The policy can ask for more, but not for less.
     package func setTarget(_ pages: UInt32) {
-        leastTarget = pages
-        tell(pages)
+        minimumTarget = pages
+        announce(pages)
     }
 
-    private func tell(_ pages: UInt32) {
+    private func announce(_ pages: UInt32) {
         config.set(pages, at: BalloonConfig.target)
         context?.configChanged()
     }
@@ -87,11 +90,11 @@ package final class BalloonDevice: VirtioDevice {
     override package func activate(_ context: DeviceContext) {
         self.context = context
         if !hasEffect {
-            Log.warn(id, "the balloon has no effect: guest memory is of huge pages, which can't be freed in parts")
-        } else if rule != nil, !context.features.contains(.balloonStatistics) {
-            Log.warn(id, "auto-balloon has no effect: the guest's driver tells no statistics")
+            Log.warn(id, "the balloon has no effect: the host cannot free parts of the huge pages of guest memory")
+        } else if policy != nil, !context.features.contains(.balloonStatistics) {
+            Log.warn(id, "auto-balloon has no effect: the guest's driver reports no statistics")
         } else {
-            setLookTimer()
+            setSampleTimer()
         }
     }
 
@@ -105,20 +108,22 @@ package final class BalloonDevice: VirtioDevice {
         inflation.stop()
         reports.stop()
         context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
-        context?.reactor.cancel(tag: Tag.lookTimer, of: self)
+        context?.reactor.cancel(tag: Tag.sampleTimer, of: self)
     }
 
     override package func reset() {
+        if let statisticsHead { statisticsQueue?.putBack(statisticsHead) }
         context = nil
-        isLooking = false
+        isSampling = false
         isPaused = false
         statistics = nil
         statisticsHead = nil
         statisticsQueue = nil
+        savedHead = nil
         answerStatistics()
         setGivenUp(0)
-        // What another driver needs is not known.
-        if rule != nil { tell(leastTarget) }
+        // The policy knows nothing of the next driver's needs.
+        if policy != nil { announce(minimumTarget) }
     }
 
     override package func writeConfig(at offset: Int, size: Int, value: UInt64) {
@@ -131,6 +136,34 @@ package final class BalloonDevice: VirtioDevice {
         changeHandler?()
     }
 
+    // MARK: State
+
+    override package var deviceState: DeviceState {
+        .balloon(
+            State(
+                target: target, minimumTarget: minimumTarget, actual: givenUp,
+                statistics: statistics.map { State.Statistics(values: $0.all, time: statisticsTime) },
+                statisticsHead: statisticsHead ?? savedHead, isSampling: isSampling))
+    }
+
+    /// Takes over a saved state. Timers start again when the device is activated.
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .balloon(let state) = state else { throw .otherType }
+        let values = try state.statistics.map { saved throws(StateError) in
+            guard let values = BalloonStatistics(saved.values) else {
+                throw StateError("the statistics have \(saved.values.count) items")
+            }
+            return values
+        }
+        config.set(state.target, at: BalloonConfig.target)
+        config.set(state.actual, at: BalloonConfig.actual)
+        minimumTarget = state.minimumTarget
+        statistics = values
+        statisticsTime = state.statistics?.time ?? 0
+        savedHead = state.statisticsHead
+        isSampling = state.isSampling
+    }
+
     // MARK: Requests
 
     override package func process(_ queue: Virtqueue) {
@@ -139,7 +172,7 @@ package final class BalloonDevice: VirtioDevice {
         case .inflate: take(queue, inflation, context)
         case .reporting: take(queue, reports, context)
         case .statistics: takeStatistics(queue)
-        // Memory that was given up is as any other: there is nothing to be done for its return.
+        // The driver may use memory that it takes back without the device's help.
         case .deflate, nil: while let chain = queue.next() { queue.complete(chain.head, written: 0) }
         }
     }
@@ -154,7 +187,7 @@ package final class BalloonDevice: VirtioDevice {
     private func advance(_ work: PageReleaser, _ context: DeviceContext) {
         guard let queue = work.queue else { return }
         if let problem = work.advance(context, for: self) {
-            logLimit.write(.warn, id, "queue \(queue.index): a request is wrong in part: \(problem)")
+            logLimit.write(.warn, id, "queue \(queue.index): part of a request is invalid: \(problem)")
         }
         if !work.isBusy { context.resume(queue) }
     }
@@ -163,8 +196,8 @@ package final class BalloonDevice: VirtioDevice {
         switch tag {
         case inflation.tag: completed(inflation, result)
         case reports.tag: completed(reports, result)
-        case Tag.lookTimer: lookTimerEnded(result)
-        // One that was cancelled had its answer, and who asks by now waits for another.
+        case Tag.sampleTimer: sampleTimerEnded(result)
+        // The requests of a cancelled timer have their answer; later ones wait for a timer of their own.
         default: if result != -Errno.canceled.rawValue { answerStatistics() }
         }
     }
@@ -179,21 +212,21 @@ package final class BalloonDevice: VirtioDevice {
 
     // MARK: Statistics
 
-    /// What the driver has told last of the guest's memory, and when, in nanoseconds since 1970.
+    /// The guest's last statistics, and their time in nanoseconds since 1970.
     package var lastStatistics: (values: BalloonStatistics, time: UInt64)? {
         statistics.map { ($0, statisticsTime) }
     }
 
-    /// Asks the driver for new statistics, and calls `done` when they are there or when it takes too long; at once if
-    /// it cannot be asked.
+    /// Asks the driver for new statistics, and calls `done` when they have arrived or after a time-out; at once if the
+    /// driver cannot be asked.
     package func refreshStatistics(_ done: @escaping () -> Void) {
         guard let context, askForStatistics(context) else { return done() }
         awaitingStatistics.append(done)
         context.reactor.submit(
-            .timeout(at: Clock.monotonic &+ Self.statisticsPatience), for: self, tag: Tag.statisticsTimer)
+            .timeout(at: Clock.monotonic &+ Self.statisticsTimeout), for: self, tag: Tag.statisticsTimer)
     }
 
-    /// Asks the driver for new statistics; false if it has been asked already, or cannot be.
+    /// Asks the driver for new statistics; false if the device does not hold its chain.
     @discardableResult
     private func askForStatistics(_ context: DeviceContext) -> Bool {
         guard let head = statisticsHead, let queue = statisticsQueue else { return false }
@@ -203,15 +236,18 @@ package final class BalloonDevice: VirtioDevice {
         return true
     }
 
-    /// Keeps the driver's request when its contents are read: it is the way to ask for more.
+    /// Reads statistics and keeps their chain: its return asks the driver for more.
     private func takeStatistics(_ queue: Virtqueue) {
         guard statisticsHead == nil, let chain = queue.next() else { return }
-        statistics = BalloonStatistics(from: chain.readable)
-        statisticsTime = Clock.realTime
         statisticsHead = chain.head
         statisticsQueue = queue
+        let isKnown = savedHead == chain.head
+        savedHead = nil
+        guard !isKnown else { return }
+        statistics = BalloonStatistics(from: chain.readable)
+        statisticsTime = Clock.realTime
         context?.reactor.cancel(tag: Tag.statisticsTimer, of: self)
-        if isLooking { move() }
+        if isSampling { adjust() }
         answerStatistics()
     }
 
@@ -221,31 +257,31 @@ package final class BalloonDevice: VirtioDevice {
         for done in waiting { done() }
     }
 
-    // MARK: Moving by itself
+    // MARK: Adjusting itself
 
-    private func setLookTimer() {
-        guard let rule, let context, !isTimerSet else { return }
+    private func setSampleTimer() {
+        guard let policy, let context, !isTimerSet else { return }
         isTimerSet = context.reactor.submit(
-            .timeout(at: Clock.monotonic &+ rule.interval), for: self, tag: Tag.lookTimer)
+            .timeout(at: Clock.monotonic &+ policy.interval), for: self, tag: Tag.sampleTimer)
     }
 
-    private func lookTimerEnded(_ result: Int32) {
+    private func sampleTimerEnded(_ result: Int32) {
         isTimerSet = false
         guard let context else { return }
         if result != -Errno.canceled.rawValue, !isPaused {
-            isLooking = true
+            isSampling = true
             askForStatistics(context)
         }
-        setLookTimer()
+        setSampleTimer()
     }
 
-    /// Follows the statistics that have come.
-    private func move() {
-        isLooking = false
-        guard let rule, let available = statistics?.available else { return }
-        let next = max(leastTarget, rule.target(after: target, givenUp: givenUp, available: available))
+    /// Sets the target that the policy derives from new statistics.
+    private func adjust() {
+        isSampling = false
+        guard let policy, let available = statistics?.available else { return }
+        let next = max(minimumTarget, policy.target(after: target, givenUp: givenUp, available: available))
         guard next != target else { return }
-        Log.debug(id, "auto-balloon: the guest is to give up \(next) pages, after \(target)")
-        tell(next)
+        Log.debug(id, "auto-balloon: the target changes from \(target) to \(next) pages")
+        announce(next)
     }
 }

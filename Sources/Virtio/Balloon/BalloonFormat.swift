@@ -1,5 +1,5 @@
 extension Features {
-    /// `VIRTIO_BALLOON_F_STATS_VQ`: the driver tells how it uses its memory.
+    /// `VIRTIO_BALLOON_F_STATS_VQ`: the driver reports memory statistics.
     package static let balloonStatistics = Features(bit: 1)
     /// `VIRTIO_BALLOON_F_DEFLATE_ON_OOM`: the driver may take memory back by itself when it runs out.
     package static let balloonDeflateOnOOM = Features(bit: 2)
@@ -7,29 +7,29 @@ extension Features {
     package static let balloonPageReporting = Features(bit: 5)
 }
 
-/// `struct virtio_balloon_config` (virtio 1.2 section 5.5.4): where its fields begin.
+/// The offsets of `struct virtio_balloon_config` (virtio 1.2 section 5.5.4).
 enum BalloonConfig {
-    /// How many pages the driver is to give up.
+    /// The pages that the driver should give up.
     static let target = 0
-    /// How many it has given up, by its own account.
+    /// The pages that it has given up, by its own account.
     static let actual = 4
     static let size = 8
 }
 
-/// Which number a queue of the balloon has (virtio 1.2 section 5.5.2).
+/// The queues of the balloon (virtio 1.2 section 5.5.2).
 enum BalloonQueue {
     case inflate, deflate, statistics, reporting
 
-    /// How many queues a device with these features has.
+    /// The number of queues of a device with these features.
     static func count(_ features: Features) -> Int {
-        // With the one for hints of free pages, which no driver sets up, between statistics and reports.
+        // The queue for free page hints, which no driver sets up, comes between statistics and reports.
         features.contains(.balloonPageReporting) ? 5 : 3
     }
 
-    /// What the queue of this number is for, with the features that the driver has chosen.
+    /// The queue of this number, with the features that the driver has chosen.
     ///
-    /// The specification has a number for the queue of every feature; Linux counts only those of features in use. Both
-    /// are understood: the first two never move, statistics come right after them, and any other carries reports.
+    /// The specification numbers the queues of all features; Linux numbers only those in use. This handles both: the
+    /// first two are fixed, statistics follow them, and any other queue carries reports.
     init?(_ index: Int, _ features: Features) {
         switch index {
         case 0: self = .inflate
@@ -41,5 +41,5 @@ enum BalloonQueue {
     }
 }
 
-/// The size of a balloon's pages: 4 KiB, whatever pages the guest has.
+/// The size of a balloon's pages: 4 KiB, for any page size of the guest.
 package let balloonPageSize: UInt64 = 4096

@@ -2,27 +2,27 @@ import EventLoop
 import Host
 import Memory
 
-/// Gives the memory that requests of one queue name back to the host, one request after the other.
+/// Frees the memory that requests of one queue name, one request after the other.
 ///
-/// The kernel frees memory only in a way that blocks, and so does it in threads of its own, in pieces of bounded size
-/// and a few at a time. A request is used when its last piece is done: from then on the driver may touch the memory.
+/// Freeing blocks, so the kernel's worker threads do it, in pieces of bounded size and a few at a time. A request is
+/// used when its last piece is done: from then on the driver may touch the memory.
 final class PageReleaser {
     /// How requests name memory.
     enum Form {
-        /// Readable, by page numbers.
+        /// By page numbers in their readable buffers.
         case pageNumbers
-        /// It is their writable buffers.
+        /// By their writable buffers themselves.
         case buffers
     }
 
     private let form: Form
-    /// Of its operations.
+    /// The tag of its operations.
     let tag: UInt32
-    /// Where the request under way came from.
+    /// The queue of the request under way.
     private(set) var queue: Virtqueue?
     private var chain: DescriptorChain?
     private var runs: PageRuns?
-    /// Operations under way.
+    /// Operations in flight.
     private(set) var inFlight = 0
 
     private static let mostInFlight = 4
@@ -33,19 +33,19 @@ final class PageReleaser {
         self.tag = tag
     }
 
-    /// Whether a request is under way; no other can begin until it has ended.
+    /// Whether a request is under way; no other can begin before it has ended.
     var isBusy: Bool { chain != nil || inFlight > 0 }
 
-    /// Begins with a request of `queue`, which must hand out no other before this one has ended.
+    /// Begins with a request of `queue`, which must hand out no other one before this one has ended.
     func begin(_ chain: DescriptorChain, _ queue: Virtqueue, _ context: DeviceContext) {
         self.chain = chain
         self.queue = queue
         runs = PageRuns(context.memory)
     }
 
-    /// Submits what may be under way at once, and gives the request back when nothing of it is left.
+    /// Submits the next operations, and gives the request back when the last one is done.
     ///
-    /// - Returns: what was wrong with a request that has ended.
+    /// - Returns: the mistake in a request that has ended, if any.
     func advance(_ context: DeviceContext, for device: VirtioDevice) -> String? {
         guard let chain else { return nil }
         if let advice = context.memory.discardAdvice {
@@ -61,12 +61,12 @@ final class PageReleaser {
         return problem
     }
 
-    /// One operation has ended.
+    /// Notes that one operation has ended.
     func completed() {
         inFlight -= 1
     }
 
-    /// Begins nothing new; the request under way is never given back.
+    /// Begins nothing new, and does not give the request back.
     func stop() {
         chain = nil
         queue = nil
@@ -84,8 +84,8 @@ final class PageReleaser {
 
     private func problem(_ chain: DescriptorChain) -> String? {
         guard form == .pageNumbers else { return nil }
-        if let invalid = runs?.invalidPages, invalid > 0 { return "\(invalid) of its pages are no memory" }
-        if chain.readable.byteCount >= 4 { return "it names more than \(PageRuns.mostPages) pages" }
-        return chain.readable.byteCount > 0 ? "its last page number is cut off" : nil
+        if let invalid = runs?.invalidPages, invalid > 0 { return "\(invalid) of its pages are not memory" }
+        if chain.readable.byteCount >= 4 { return "it has more than \(PageRuns.mostPages) pages" }
+        return chain.readable.byteCount > 0 ? "its last page number is truncated" : nil
     }
 }

@@ -1,9 +1,9 @@
 import Memory
 
-/// The pages that a request of the driver names by their numbers, taken from it a run of neighbours at a time.
+/// The pages of a request, merged into runs.
 ///
-/// Numbers that follow one another upwards or downwards, as allocators give pages out, become one run; each number is
-/// read once. A request may name pages twice, in any order, and pages that are no memory.
+/// Numbers that ascend or descend by one, as allocators hand out pages, become one run; each number is read once. A
+/// request may name pages twice, in any order, and pages that are not memory.
 struct PageRuns {
     /// A range of guest addresses, all of it in one region of memory.
     struct Run: Equatable {
@@ -13,16 +13,16 @@ struct PageRuns {
         var end: UInt64 { start &+ count }
     }
 
-    /// How many numbers of one request are read; the rest is ignored. Linux sends 256 at most.
+    /// The most numbers of one request that are read; the rest is ignored. Linux sends 256 at most.
     static let mostPages = 1 << 14
     /// The longest run, in bytes.
     static let longestRun: UInt64 = 64 << 20
 
     private let memory: GuestMemory
     private var left: Int
-    /// The start of a page that did not fit the run before.
+    /// The start of a page that did not fit the last run.
     private var next: UInt64?
-    /// How many of the numbers were of no memory.
+    /// The count of numbers that name no memory.
     private(set) var invalidPages = 0
 
     init(_ memory: GuestMemory) {

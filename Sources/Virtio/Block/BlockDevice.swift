@@ -11,7 +11,7 @@ package import Host
 package final class BlockDevice: VirtioDevice {
     /// The user's choices.
     package struct Options: Sendable {
-        /// The answer to GET_ID; its first 20 bytes.
+        /// The answer to GET_ID; its first 20 bytes. Empty for none, or for the one of a restored state.
         package var serial = ""
         /// 1 to 32.
         package var queues = 1
@@ -61,6 +61,9 @@ package final class BlockDevice: VirtioDevice {
     private var requests: DiskRequests?
     private var isDurable = false
     private var capacity: UInt64
+    /// Whether the restored driver knows another capacity.
+    private var hasNewCapacity = false
+    private var serial: [UInt8]
     private var limiter: RateLimiter?
     private var isTimerSet = false
     private var isWaitingForSlot = false
@@ -70,6 +73,7 @@ package final class BlockDevice: VirtioDevice {
     private var nextNotice: UInt64 = 0
 
     private static let mostSlots = 512
+    private static let mostSerialBytes = 20
     private static let timerTag = UInt32.max
 
     /// - Parameters:
@@ -83,6 +87,7 @@ package final class BlockDevice: VirtioDevice {
         let slots = min(queues * Int(options.queueSize), Self.mostSlots)
         table = FixedTable(repeating: Request(), count: slots)
         capacity = image.size / sectorSize
+        serial = Array(options.serial.utf8.prefix(Self.mostSerialBytes))
         limiter = RateLimiter(rate: options.iopsLimit)
         let features = BlockConfig.features(image, options)
         let hasRanges = !features.isDisjoint(with: [.blockDiscard, .blockWriteZeroes])
@@ -122,10 +127,13 @@ package final class BlockDevice: VirtioDevice {
     override package func activate(_ context: DeviceContext) {
         self.context = context
         isDurable = !context.features.contains(.blockFlush)
-        guard requests == nil else { return }
-        requests = DiskRequests(
-            image, on: context.reactor, slots: table.count, segments: Int(options.queueSize),
-            zeroDetection: options.zeroDetection == .unmap && !options.discards ? .keep : options.zeroDetection)
+        if requests == nil {
+            requests = DiskRequests(
+                image, on: context.reactor, slots: table.count, segments: Int(options.queueSize),
+                zeroDetection: options.zeroDetection == .unmap && !options.discards ? .keep : options.zeroDetection)
+        }
+        if hasNewCapacity { context.configChanged() }
+        hasNewCapacity = false
     }
 
     override package var isIdle: Bool { busy == 0 }
@@ -142,6 +150,37 @@ package final class BlockDevice: VirtioDevice {
     }
 
     override package func retired() { requests?.unregister() }
+
+    override package var deviceState: DeviceState {
+        .block(
+            State(
+                capacity: capacity, blockSize: UInt32(clamping: image.limits.logicalBlockSize), isReadOnly: isReadOnly,
+                serial: serial, limiter: limiter?.state(at: Clock.monotonic)))
+    }
+
+    /// Takes over a saved state. The capacity stays the image's; if it differs, `activate` tells the driver.
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .block(let state) = state else { throw .otherType }
+        guard state.isReadOnly || !isReadOnly else {
+            throw StateError("'\(image.path)' is read-only, and the guest could write to the disk; open it for writing")
+        }
+        let blockSize = UInt32(clamping: image.limits.logicalBlockSize)
+        guard state.blockSize == blockSize else {
+            throw StateError(
+                "'\(image.path)' has blocks of \(blockSize) bytes, and the guest knows blocks of \(state.blockSize)")
+        }
+        guard state.serial.count <= Self.mostSerialBytes else {
+            throw StateError("a serial number of \(state.serial.count) bytes is too long")
+        }
+        guard serial.isEmpty || serial == state.serial else {
+            throw StateError(
+                "serial=\(options.serial) differs from the saved '\(String(decoding: state.serial, as: UTF8.self))'; "
+                    + "give the saved one or none")
+        }
+        serial = state.serial
+        hasNewCapacity = state.capacity != capacity
+        if let saved = state.limiter { limiter?.restore(saved, at: Clock.monotonic) }
+    }
 
     // MARK: Requests
 
@@ -222,9 +261,9 @@ package final class BlockDevice: VirtioDevice {
     }
 
     private func answerID(_ slot: Int, _ memory: SliceList) {
-        var left = min(20, memory.byteCount)
+        var left = min(Self.mostSerialBytes, memory.byteCount)
         table[slot].bytes = UInt32(left)
-        var serial = options.serial.utf8.prefix(20).makeIterator()
+        var serial = serial.makeIterator()
         while left > 0, memory.put(serial.next() ?? 0) { left -= 1 }
         end(slot, .ok)
     }

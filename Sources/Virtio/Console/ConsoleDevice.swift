@@ -1,15 +1,15 @@
 package import Backends
 import Host
 
-/// A console device (virtio 1.2 section 5.3): a bus of up to 31 ports, each of them a console or a channel for data.
+/// A console device (virtio 1.2 section 5.3): a bus of up to 31 ports, each of them a console or a data channel.
 ///
-/// A driver that knows nothing of several ports gets port 0 alone.
+/// A driver without the multiport feature uses port 0 alone.
 package final class ConsoleDevice: VirtioDevice {
-    /// A port, and what is at its other end.
+    /// A port and its host end.
     package struct Port {
         /// 0 to 30, each once.
         package let number: Int
-        /// The name that programs in the guest find it by; empty for none.
+        /// The name by which programs in the guest find it; empty for none.
         package let name: String
         package let isConsole: Bool
         package let chardev: Chardev
@@ -22,7 +22,7 @@ package final class ConsoleDevice: VirtioDevice {
         }
     }
 
-    /// The most ports that one device can have.
+    /// The most ports of one device.
     package static let mostPorts = 31
 
     /// By their numbers.
@@ -34,9 +34,9 @@ package final class ConsoleDevice: VirtioDevice {
     private static let emergencyWriteOffset = 8
 
     /// - Parameters:
-    ///   - id: what the log calls the device.
-    ///   - ports: in any order; each chardev's front end is this device from now on. The driver prepares for as many
-    ///     ports as the highest number needs, each of which takes its time.
+    ///   - id: the device's name in the log.
+    ///   - ports: in any order; this device becomes the front end of each chardev. The driver prepares every number up
+    ///     to the highest one, and each takes time.
     package init(id: String, ports: [Port]) {
         let highest = ports.map(\.number).max() ?? 0
         let count = min(max(highest, 0) + 1, Self.mostPorts)
@@ -69,6 +69,21 @@ package final class ConsoleDevice: VirtioDevice {
         console.emergencyWrite(emergencyCharacter.all)
     }
 
+    override package var deviceState: DeviceState {
+        .console(State(ports: ports.compactMap { $0?.state }))
+    }
+
+    /// Takes over a saved state, and announces host ends that differ from it.
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .console(let state) = state else { throw .otherType }
+        let present = ports.compactMap(\.self)
+        guard present.count == state.ports.count else {
+            throw StateError("the device has \(present.count) ports, and the saved one had \(state.ports.count)")
+        }
+        for (port, saved) in zip(present, state.ports) { try port.check(saved) }
+        for (port, saved) in zip(present, state.ports) { port.restore(saved) }
+    }
+
     // MARK: Queues
 
     override package func process(_ queue: Virtqueue) {
@@ -94,7 +109,7 @@ package final class ConsoleDevice: VirtioDevice {
 
     // MARK: Control messages
 
-    /// Tells the driver what it has not been told, as far as it has buffers for that.
+    /// Sends pending control messages, as far as the driver has offered buffers.
     private func announce(_ queue: Virtqueue) {
         for port in ports {
             guard let port else { continue }
@@ -116,7 +131,7 @@ package final class ConsoleDevice: VirtioDevice {
         }
     }
 
-    /// A port has something new to tell.
+    /// Sends a port's new control messages.
     func announcementsChanged() {
         guard let context, let queue = context.queue(ConsoleQueues.controlToDriver) else { return }
         context.resume(queue)
@@ -137,7 +152,7 @@ package final class ConsoleDevice: VirtioDevice {
 
     private func obey(_ message: ConsoleControl) {
         if message.event == .deviceReady {
-            // The message is about no port.
+            // This message names no port.
             if message.value == 1 {
                 for port in ports { port?.announce() }
             } else {
@@ -146,7 +161,7 @@ package final class ConsoleDevice: VirtioDevice {
             return
         }
         guard let number = Int(exactly: message.port), ports.indices.contains(number), let port = ports[number] else {
-            logLimit.write(.warn, id, "a control message is about port \(message.port), which there is not")
+            logLimit.write(.warn, id, "a control message names port \(message.port), which does not exist")
             return
         }
         switch message.event {

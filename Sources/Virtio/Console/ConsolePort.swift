@@ -3,9 +3,9 @@ import Host
 
 /// A port of a console device: carries characters between two queues and a chardev.
 ///
-/// A console never keeps its guest waiting, since a kernel that prints does so with a CPU that can do nothing else
-/// meanwhile: what a slow reader cannot take is forgotten, the oldest first. Any other port is a channel for data: its
-/// guest waits for the reader, and nothing is lost as long as there is one.
+/// A console never keeps its guest waiting, since a kernel that prints blocks its CPU: if the reader is slow, the
+/// oldest output is dropped. Any other port is a data channel: the guest waits for the reader, and nothing is lost
+/// while the host end is open.
 final class ConsolePort {
     let number: Int
     let name: [UInt8]
@@ -13,29 +13,34 @@ final class ConsolePort {
     private let chardev: Chardev
     private weak var owner: ConsoleDevice?
     private var context: DeviceContext?
-    /// Taken from the driver, and not sent to its end.
+    /// The output under way.
     private var chain: DescriptorChain?
-    /// The driver has opened its end.
+    /// The bytes of it that the chardev has taken.
+    private var taken: UInt32 = 0
+    /// The output that a restored device continues.
+    private var saved: ConsoleDevice.State.PartialOutput?
+    /// Whether the driver has opened its end.
     private(set) var isGuestOpen = false
     private var isHostOpen = false
-    /// The driver knows of the port, and listens to what is said of it.
+    /// Whether the driver has declared the port ready.
     private var isReady = false
-    /// What the driver shall be told. It is a set: a driver that asks for more than it takes gets each thing once.
+    /// The pending control messages. It is a set: a driver that asks repeatedly gets each message once.
     private(set) var announcements: Announcements = []
 
-    /// Control messages that wait for the driver's buffers, in the order in which they are sent.
+    /// Control messages, in the order of sending.
     struct Announcements: OptionSet {
         let rawValue: UInt8
 
         static let added = Announcements(rawValue: 1)
         static let console = Announcements(rawValue: 2)
         static let name = Announcements(rawValue: 4)
-        /// Before `opened`, so that a guest learns of the end of one client though the next is there already.
+        /// Before `opened`, so that the guest sees the end of one client even if the next has connected.
         static let closed = Announcements(rawValue: 8)
         static let opened = Announcements(rawValue: 16)
+        static let all = Announcements(rawValue: 31)
     }
 
-    /// How many bytes of one port are copied in one turn, so that others get their turn too.
+    /// The most bytes that one port copies in a turn, so that other ports get their share.
     static let bytesPerTurn = 128 << 10
 
     init(_ port: ConsoleDevice.Port, owner: ConsoleDevice) {
@@ -49,26 +54,28 @@ final class ConsolePort {
 
     // MARK: The driver's progress
 
-    /// The driver is there; one that knows no control messages has opened its end with that.
+    /// Starts the port. A driver without control messages opens its end by that.
     func activate(_ context: DeviceContext) {
         self.context = context
-        isGuestOpen = !context.features.contains(.consoleMultiport)
+        if !context.features.contains(.consoleMultiport) { isGuestOpen = true }
     }
 
     func reset() {
+        if let chain { context?.queue(ConsoleQueues.output(ofPort: number))?.putBack(chain.head) }
         context = nil
         chain = nil
+        saved = nil
         isGuestOpen = false
         isReady = false
         announcements = []
     }
 
-    /// The driver wants to know which ports there are.
+    /// Announces the port to the driver.
     func announce() {
         announcements.insert(.added)
     }
 
-    /// The driver is ready for the port, or cannot serve it.
+    /// Notes whether the driver is ready for the port, and answers with the port's properties.
     func setReady(_ isReady: Bool) {
         self.isReady = isReady
         announcements = []
@@ -78,13 +85,13 @@ final class ConsolePort {
         if isConsole || isHostOpen { announcements.insert(.opened) }
     }
 
-    /// The driver has opened its end, or closed it.
+    /// Notes whether the driver has opened its end.
     func setGuestOpen(_ isOpen: Bool) {
         isGuestOpen = isOpen
         if isOpen { chardev.resumeReceiving() }
     }
 
-    /// Takes the next of what the driver shall be told.
+    /// Takes the next pending control message.
     func takeAnnouncement() -> ConsoleControl? {
         for (announcement, event, value) in [
             (Announcements.added, ConsoleEvent.portAdd, UInt16(1)), (.console, .consolePort, 1), (.name, .portName, 1),
@@ -96,27 +103,69 @@ final class ConsolePort {
         return nil
     }
 
+    // MARK: State
+
+    var state: ConsoleDevice.State.Port {
+        ConsoleDevice.State.Port(
+            number: number, name: name, isConsole: isConsole, isReady: isReady, isGuestOpen: isGuestOpen,
+            isHostOpen: isHostOpen, announcements: announcements.rawValue,
+            output: chain.map { ConsoleDevice.State.PartialOutput(head: $0.head, taken: taken) })
+    }
+
+    /// Throws for the state of another port, and for values that no port can have.
+    func check(_ state: ConsoleDevice.State.Port) throws(StateError) {
+        guard state.number == number, state.isConsole == isConsole, state.name == name else {
+            throw StateError("port \(number) has another number, name or kind than the saved port \(state.number)")
+        }
+        guard Announcements(rawValue: state.announcements).isSubset(of: .all) else {
+            throw StateError(
+                "port \(number): the control messages 0x\(String(state.announcements, radix: 16)) have unknown bits")
+        }
+    }
+
+    /// Takes over a state that was checked, and announces the host's end if it differs.
+    func restore(_ state: ConsoleDevice.State.Port) {
+        isReady = state.isReady
+        isGuestOpen = state.isGuestOpen
+        announcements = Announcements(rawValue: state.announcements)
+        saved = state.output
+        if isReady, !isConsole, state.isHostOpen != isHostOpen { announceHostEnd() }
+    }
+
     // MARK: Output
 
-    /// Sends what the driver has written, as much as there is room for at the host's end.
+    /// Sends the driver's output, as far as the host's end has room.
     func transmit(_ queue: Virtqueue, _ context: DeviceContext) {
         var quota = Self.bytesPerTurn
-        while let chain = self.chain ?? queue.next() {
-            self.chain = chain
+        while let chain = self.chain ?? nextOutput(queue) {
             while isHostOpen || isConsole, !chain.readable.isEmpty {
                 let room = isConsole ? quota : min(quota, chardev.room)
                 guard let piece = chain.readable.takePiece(upTo: room) else {
-                    // Goes on in the next turn; or else when output has left, and there is room again.
+                    // Continue in the next turn, or when the chardev has room again.
                     if quota == 0 { context.resume(queue) }
                     return
                 }
                 chardev.send(piece)
                 quota -= piece.count
+                taken &+= UInt32(truncatingIfNeeded: piece.count)
             }
-            // Nobody at the host's end: what was on its way is lost, as on any connection that breaks.
+            // While the host's end is closed, output is lost as on any broken connection.
             self.chain = nil
             queue.complete(chain.head, written: 0)
         }
+    }
+
+    /// Takes the next chain of output, without the bytes that the chardev took before a restore.
+    private func nextOutput(_ queue: Virtqueue) -> DescriptorChain? {
+        guard let next = queue.next() else { return nil }
+        chain = next
+        taken = 0
+        if let saved, saved.head == next.head {
+            taken = UInt32(clamping: min(Int(saved.taken), next.readable.byteCount))
+            next.readable.skip(Int(taken))
+        }
+        saved = nil
+        return next
     }
 
     /// Writes a character that came without a queue.
@@ -126,18 +175,18 @@ final class ConsolePort {
 
     // MARK: Input
 
-    /// There are buffers for input again.
+    /// Lets input continue: the driver has offered buffers.
     func resumeInput() {
         chardev.resumeReceiving()
     }
 }
 
 extension ConsolePort: ChardevFrontend {
-    /// A console is always there; another port only while a program in the guest has opened it.
+    /// A console is always open; another port only while a program in the guest has opened it.
     var isOpen: Bool { isConsole || isGuestOpen }
 
     func receive(_ bytes: HostSlice) -> Int {
-        // What comes before a program has opened the port would be thrown away by the driver.
+        // Before a program opens the port, the driver would drop its input.
         guard isGuestOpen, let context, let queue = context.queue(ConsoleQueues.input(ofPort: number)) else { return 0 }
         var rest = bytes
         var isUsed = false
@@ -147,25 +196,29 @@ extension ConsolePort: ChardevFrontend {
             rest = rest.dropFirst(taken)
             isUsed = true
         }
-        // This is no turn of the device's: it needs one to tell the driver.
+        // Used buffers become visible in the device's own turn.
         if isUsed { context.resume(queue) }
         return bytes.count - rest.count
     }
 
     func hostEndChanged(isOpen: Bool) {
         isHostOpen = isOpen
-        // A console's host end counts as open whether somebody looks at it or not.
+        // The host end of a console always counts as open.
         guard !isConsole else { return }
         if isReady {
-            if isOpen {
-                announcements.insert(.opened)
-            } else {
-                announcements.remove(.opened)
-                announcements.insert(.closed)
-            }
+            announceHostEnd()
             owner?.announcementsChanged()
         }
         if !isOpen { outputLeft() }
+    }
+
+    private func announceHostEnd() {
+        if isHostOpen {
+            announcements.insert(.opened)
+        } else {
+            announcements.remove(.opened)
+            announcements.insert(.closed)
+        }
     }
 
     func outputLeft() {

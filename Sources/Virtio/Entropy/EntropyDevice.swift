@@ -4,11 +4,11 @@ import Host
 
 /// A source of entropy (virtio 1.2 section 5.4): fills the driver's buffers with bytes of a file of the host.
 ///
-/// One request at a time, in the order of the queue; the bytes go from the file into the buffers. Reading begins when
-/// the limit allows as many bytes as are wanted and the file has some, so a slow file neither holds up the reactor nor
-/// a pause. The driver gets what there is, no more than it asked for.
+/// It serves one request at a time, in the order of the queue, and reads directly into the driver's buffers. Reading
+/// begins when the limit allows all wanted bytes and the file has some, so a slow file blocks neither the reactor nor a
+/// pause. The driver gets the bytes of one read, which can be fewer than it asked for.
 package final class EntropyDevice: VirtioDevice {
-    /// What the user allows on average: so many bytes in so many milliseconds.
+    /// The user's limit: so many bytes in so many milliseconds, on average.
     package struct Limit: Sendable {
         package let bytes: UInt64
         package let milliseconds: UInt64
@@ -22,10 +22,10 @@ package final class EntropyDevice: VirtioDevice {
     private enum Phase: UInt32 {
         /// Nothing is in flight.
         case idle
-        /// Until there is something to read.
+        /// Waits until the file is readable.
         case polling
         case reading
-        /// Until the limit, or a file that had nothing, is worth another look.
+        /// Waits for the limit, or for another try after a failed read.
         case waiting
     }
 
@@ -37,16 +37,16 @@ package final class EntropyDevice: VirtioDevice {
     private var isReadable = false
     private var context: DeviceContext?
     private var queue: Virtqueue?
-    /// The request under way; the queue hands out no other before it has ended.
+    /// The request under way; the device takes no other one before it has ended.
     private var chain: DescriptorChain?
     private var registered: (file: IOFile, reactor: Reactor)?
-    /// Whether the log has been told that there is nothing to read.
+    /// Whether the log has the failure already.
     private var hasFailed = false
 
     private static let queueSize: UInt16 = 256
-    /// The most bytes for one request. A driver that wants more asks again.
+    /// The most bytes of one request; a driver that wants more asks again.
     private static let mostBytes = 64 << 10
-    /// How long to leave a file alone that has failed or has ended, in nanoseconds.
+    /// The time before the next try, after a failed read or the end of the file, in nanoseconds.
     private static let retryTime: UInt64 = 100_000_000
 
     /// - Parameter source: used by this device alone.
@@ -56,7 +56,8 @@ package final class EntropyDevice: VirtioDevice {
         mostBytes = Int(clamping: min(limit?.bytes ?? .max, UInt64(Self.mostBytes)))
         super.init(id: id, type: .entropy, features: .splitRing, queueSizes: [Self.queueSize])
         if source.isRegular {
-            Log.warn(id, "'\(source.path)' is a regular file: its bytes are given out once, and may be known to others")
+            Log.warn(
+                id, "'\(source.path)' is a regular file: its bytes are used once, and other processes may know them")
         }
     }
 
@@ -68,10 +69,11 @@ package final class EntropyDevice: VirtioDevice {
         if registered == nil { registered = (context.reactor.register(source.descriptor), context.reactor) }
     }
 
-    // Only a read touches guest memory, and it begins when there is something to read.
+    // No operation but a read touches guest memory, and a read does not wait.
     override package var isIdle: Bool { phase != .reading }
 
     override package func cancelRequests() {
+        if phase != .reading, let chain { queue?.putBack(chain.head) }
         chain = nil
         if phase != .idle { context?.reactor.cancel(tag: phase.rawValue, of: self) }
     }
@@ -84,6 +86,14 @@ package final class EntropyDevice: VirtioDevice {
 
     override package func retired() {
         if let registered { registered.reactor.unregister(registered.file) }
+    }
+
+    override package var deviceState: DeviceState { .entropy(limiter?.state(at: Clock.monotonic)) }
+
+    /// Takes over a saved state; the queue hands out the request under way again.
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .entropy(let saved) = state else { throw .otherType }
+        if let saved { limiter?.restore(saved, at: Clock.monotonic) }
     }
 
     // MARK: Requests
@@ -102,7 +112,7 @@ package final class EntropyDevice: VirtioDevice {
         }
     }
 
-    /// The next request that has room for anything.
+    /// The next request with room for any bytes.
     private func nextRequest(_ queue: Virtqueue) -> DescriptorChain? {
         while let chain = queue.next() {
             if !chain.writable.isEmpty { return chain }
@@ -111,7 +121,7 @@ package final class EntropyDevice: VirtioDevice {
         return nil
     }
 
-    /// Lays the first `count` bytes of the request's buffers into the vector table.
+    /// Puts the first `count` bytes of the request's buffers into the vector table.
     private func fillVectors(_ chain: DescriptorChain, _ count: Int) -> Range<Int> {
         var left = count
         var used = 0
@@ -132,7 +142,7 @@ package final class EntropyDevice: VirtioDevice {
         let ended = phase
         phase = .idle
         guard let context, let queue else { return }
-        // Without a request it was for an earlier driver, and the one that is there now may wait.
+        // Without a request the operation was an earlier driver's, and the next driver may wait.
         if let chain {
             switch ended {
             case .polling where result >= 0: isReadable = true
@@ -151,16 +161,16 @@ package final class EntropyDevice: VirtioDevice {
         hasFailed = false
     }
 
-    /// Looks again later, since there is nothing now that could be given.
+    /// Tries again later, after a read without bytes.
     private func retry(_ result: Int32, _ context: DeviceContext) {
         let error = Errno(rawValue: -result)
-        let isPassing = error == .again || error == .interrupted
-        if !isPassing, !hasFailed {
+        let isTransient = error == .again || error == .interrupted
+        if !isTransient, !hasFailed {
             hasFailed = true
             let reason = result == 0 ? "has no more bytes" : "cannot be read: \(error)"
-            Log.error(id, "'\(source.path)' \(reason); the guest gets no entropy until it has some again")
+            Log.error(id, "'\(source.path)' \(reason); the guest waits for entropy")
         }
-        let pause = isPassing ? Self.retryTime / 10 : Self.retryTime
+        let pause = isTransient ? Self.retryTime / 10 : Self.retryTime
         submit(.timeout(at: Clock.monotonic &+ pause), .waiting, context)
     }
 }

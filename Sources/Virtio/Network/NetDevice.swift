@@ -2,14 +2,14 @@ package import Backends
 import EventLoop
 import Host
 
-/// A network card (virtio 1.2 section 5.1) whose frames go to and from a tap of the host.
+/// A network device (virtio 1.2 section 5.1) whose frames go to and from a tap of the host.
 ///
-/// Its queues are a receiving and a sending one for each pair, and the control queue after them. What a driver may
-/// read and command is here; frames are the `NetworkQueuePair`s' business.
+/// Its queues are pairs of a receiving and a sending one, and the control queue after them. This class has the
+/// configuration and the driver's settings; `NetworkQueuePair` moves the frames.
 package class NetDevice: VirtioDevice {
-    /// What the user may choose about a card.
+    /// The user's choices.
     package struct Options: Sendable {
-        /// Six bytes.
+        /// The address, six bytes. A restored state replaces it.
         package var mac: [UInt8]
         /// A power of two, 256 to 4096.
         package var queueSize: UInt16 = 256
@@ -20,26 +20,29 @@ package class NetDevice: VirtioDevice {
     }
 
     let tap: Tap
-    let options: Options
     let filter: ReceiveFilter
+    /// The address that a driver finds after a reset.
+    private var permanentMAC: [UInt8]
     private(set) var context: DeviceContext?
     private var pairs: [NetworkQueuePair] = []
     private var activePairs = 1
+    /// The offloads of received frames that the driver has set; nil for all negotiated.
+    private var guestOffloads: Features?
     private(set) var isLinkUp = true
     private var isTapGone = false
     var logLimit = LogLimit()
 
-    /// A frame's largest packet where nobody says so: some interfaces and drivers change theirs while they run.
+    /// The assumed MTU, in bytes: interfaces and drivers can raise theirs while the device runs.
     private static let jumboPacket = 9216
     private static let controlQueueSize: UInt16 = 64
 
     /// - Parameters:
-    ///   - id: what the log calls the card.
+    ///   - id: the device's name in the log.
     ///   - tap: used by this device alone.
-    ///   - features: what there is to choose from; what the tap can do if nil.
+    ///   - features: the features to offer; those of the tap if nil.
     package init(id: String, tap: Tap, options: Options, features: Features? = nil) {
         self.tap = tap
-        self.options = options
+        permanentMAC = options.mac
         filter = ReceiveFilter(address: Self.number(options.mac))
         let features = features ?? Self.features(tap)
         super.init(
@@ -50,13 +53,13 @@ package class NetDevice: VirtioDevice {
 
     // MARK: Link and statistics
 
-    /// What the driver has received.
+    /// The frames that the driver has received.
     package var received: NetworkCounters { total { $0.receiver.counters } }
 
-    /// What the driver has sent.
+    /// The frames that the driver has sent.
     package var sent: NetworkCounters { total { $0.transmitter.counters } }
 
-    /// Directions as the guest has them.
+    /// The counters of both directions, as the guest sees them.
     override package var counters: [DeviceCounter] { received.counters("rx") + sent.counters("tx") }
 
     private func total(_ counters: (NetworkQueuePair) -> NetworkCounters) -> NetworkCounters {
@@ -65,7 +68,7 @@ package class NetDevice: VirtioDevice {
         return total
     }
 
-    /// Plugs the cable in, or pulls it out: the driver is told, and without it frames are dropped both ways.
+    /// Sets the link up or down and tells the driver. A link that is down drops frames both ways.
     package func setLink(up isUp: Bool) {
         guard isUp != isLinkUp, !(isUp && isTapGone) else { return }
         isLinkUp = isUp
@@ -77,14 +80,14 @@ package class NetDevice: VirtioDevice {
     /// Whether the driver's frames of a pair of queues pass.
     func isOpen(_ pair: Int) -> Bool { isLinkUp && pair < activePairs }
 
-    /// The link is up or down from now on, or data queues have just been started.
+    /// Applies the link's state to the data queues, after a change or a start.
     func openPairs() {
         for pair in pairs { pair.setOpen(isLinkUp) }
     }
 
     func tapIsGone() {
         guard !isTapGone else { return }
-        Log.error(id, "the tap '\(tap.name)' is gone; the link is down")
+        Log.error(id, "tap '\(tap.name)' is gone: the link is down")
         setLink(up: false)
         isTapGone = true
     }
@@ -99,16 +102,19 @@ package class NetDevice: VirtioDevice {
 
     override package func activate(_ context: DeviceContext) {
         self.context = context
-        filter.reset(address: Self.number(options.mac), checksVLANs: context.features.contains(.netControlVLAN))
+        filter.start(checksVLANs: context.features.contains(.netControlVLAN))
         startData(context)
         do {
-            try setGuestOffloads(context.features.intersection(.netGuestOffloads))
+            let negotiated = context.features.intersection(.netGuestOffloads)
+            try applyGuestOffloads(guestOffloads?.intersection(negotiated) ?? negotiated)
+            if !context.features.contains(.netMultiqueue) { activePairs = 1 }
+            if activePairs > 1 { try setQueuePairs(activePairs) }
         } catch {
-            context.fail("the tap '\(tap.name)' does not take the driver's offloads: \(error)")
+            context.fail("tap '\(tap.name)' refuses the driver's settings: \(error)")
         }
     }
 
-    /// The driver is ready: whoever serves the data queues begins. Elsewhere than here that may be the kernel.
+    /// Starts whatever serves the data queues: this process or the kernel.
     func startData(_ context: DeviceContext) {
         if pairs.isEmpty {
             pairs = tap.queues.indices.map { NetworkQueuePair($0, tap, context.reactor, filter: filter) }
@@ -117,25 +123,27 @@ package class NetDevice: VirtioDevice {
         openPairs()
     }
 
-    /// Whether the pairs of queues send, too.
+    /// Whether this reactor serves the sending queues, too.
     var sendsHere: Bool { true }
 
-    /// The driver is gone, and nothing is in flight.
+    /// Stops the data queues of a driver that is gone; nothing is in flight.
     func stopData() {
         for pair in pairs { pair.stop() }
     }
 
-    // Only polls are ever under way.
+    // No operation but a poll is ever in flight.
     override package var isIdle: Bool { true }
 
     override package func reset() {
         stopData()
         context = nil
-        config.set(bytes: options.mac, at: NetworkConfig.mac)
+        setAddress(permanentMAC)
+        filter.reset(address: Self.number(permanentMAC))
+        guestOffloads = nil
         do {
             try setQueuePairs(1)
         } catch {
-            logLimit.write(.error, id, "the tap '\(tap.name)' keeps its queues: \(error)")
+            logLimit.write(.error, id, "tap '\(tap.name)': cannot detach its queues: \(error)")
         }
     }
 
@@ -143,17 +151,46 @@ package class NetDevice: VirtioDevice {
         for pair in pairs { pair.retire() }
     }
 
-    // MARK: What a driver may change
+    // MARK: State
 
-    /// Has the kernel finish what the driver does not take unfinished.
+    override package var deviceState: DeviceState {
+        .network(
+            State(
+                permanentMAC: permanentMAC,
+                mac: (0..<Ethernet.addressSize).map { UInt8(config.read(at: NetworkConfig.mac + $0, size: 1)) },
+                isLinkUp: isLinkUp, pairs: tap.queues.count, activePairs: activePairs,
+                offloads: guestOffloads?.rawValue, filter: filter.state))
+    }
+
+    /// Takes over a saved state; `activate` sets up the tap for it.
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .network(let state) = state else { throw .otherType }
+        try state.check(pairs: tap.queues.count)
+        permanentMAC = state.permanentMAC
+        config.set(bytes: state.mac, at: NetworkConfig.mac)
+        filter.restore(state.filter, address: Self.number(state.mac))
+        activePairs = state.activePairs
+        guestOffloads = state.offloads.map { Features(rawValue: $0) }
+        setLink(up: state.isLinkUp)
+    }
+
+    // MARK: The driver's settings
+
+    /// Sets the offloads that the driver takes, by its command.
     func setGuestOffloads(_ offloads: Features) throws(Errno) {
+        try applyGuestOffloads(offloads)
+        guestOffloads = offloads
+    }
+
+    /// Has the kernel complete all frames but those that the driver takes incomplete.
+    private func applyGuestOffloads(_ offloads: Features) throws(Errno) {
         try tap.setOffloads(Self.tapOffloads(offloads).intersection(tap.offloads))
         for pair in pairs {
             pair.receiver.setOffloads(offloads, largestPacket: max(tap.mtu ?? 0, Self.jumboPacket))
         }
     }
 
-    /// Uses this many pairs of queues.
+    /// Sets the number of pairs of queues in use.
     func setQueuePairs(_ count: Int) throws(Errno) {
         activePairs = count
         for (index, pair) in pairs.enumerated() { try pair.setAttached(index < count) }
@@ -169,7 +206,7 @@ package class NetDevice: VirtioDevice {
 
     // MARK: Queues
 
-    /// The control queue comes after those that the driver knows of.
+    /// The number of the control queue: it follows the pairs that the driver knows of.
     func controlQueue(_ features: Features) -> Int {
         features.contains(.netMultiqueue) ? 2 * tap.queues.count : 2
     }

@@ -1,8 +1,6 @@
 import Host
 
-/// Which frames the driver wants (virtio 1.2 section 5.1.6.5.1 to 5.1.6.5.3).
-///
-/// Until a driver says anything it gets every frame.
+/// The frames that the driver wants (virtio 1.2 section 5.1.6.5.1 to 5.1.6.5.3): all of them, until it sets a filter.
 final class ReceiveFilter {
     /// `VIRTIO_NET_CTRL_RX_*`.
     struct Modes: OptionSet {
@@ -14,10 +12,12 @@ final class ReceiveFilter {
         static let noMulticast = Modes(rawValue: 8)
         static let noUnicast = Modes(rawValue: 16)
         static let noBroadcast = Modes(rawValue: 32)
+        static let all = Modes(rawValue: 63)
     }
 
-    /// Addresses that a table holds; who asks for more gets all of that kind.
+    /// The most addresses of a table; a driver with more receives all frames of that kind.
     static let tableSize = 64
+    static let vlanWords = Ethernet.vlanCount / 64
 
     private var modes: Modes = .promiscuous
     private var address: UInt64
@@ -26,48 +26,51 @@ final class ReceiveFilter {
     private var unicastCount = 0
     private var multicastCount = 0
     /// One bit for each VLAN.
-    private let vlans = FixedTable<UInt64>(repeating: 0, count: Ethernet.vlanCount / 64)
+    private let vlans = FixedTable<UInt64>(repeating: 0, count: ReceiveFilter.vlanWords)
     private var checksVLANs = false
-    /// Whether every frame is wanted.
+    /// Whether the driver wants every frame.
     private(set) var isOpen = true
 
     private static let broadcast: UInt64 = 0xffff_ffff_ffff
-    /// In an address as its six bytes lie in memory, little-endian.
+    /// The group bit of an address as its six bytes lie in memory, little-endian.
     private static let groupBit: UInt64 = 1
 
-    /// - Parameter address: the card's, as its six bytes lie in memory, little-endian.
+    /// - Parameter address: the device's, as its six bytes lie in memory, little-endian.
     init(address: UInt64) {
         self.address = address
     }
 
-    /// Forgets what a driver has said.
-    ///
-    /// - Parameter checksVLANs: whether frames of VLANs that the driver does not add are unwanted.
-    func reset(address: UInt64, checksVLANs: Bool) {
+    /// Forgets the driver's settings.
+    func reset(address: UInt64) {
         self.address = address
         modes = .promiscuous
         unicastCount = 0
         multicastCount = 0
         for word in 0..<vlans.count { vlans[word] = 0 }
+        start(checksVLANs: false)
+    }
+
+    /// - Parameter checksVLANs: whether the filter drops frames of VLANs that the driver has not added.
+    func start(checksVLANs: Bool) {
         self.checksVLANs = checksVLANs
-        settle()
+        update()
     }
 
     func set(_ mode: Modes, _ isOn: Bool) {
         if isOn { modes.insert(mode) } else { modes.remove(mode) }
-        settle()
+        update()
     }
 
     func setAddress(_ address: UInt64) {
         self.address = address
     }
 
-    /// Empties a table, before its addresses are added. A `count` beyond its size means that all are wanted.
+    /// Empties a table, before its addresses are added. A `count` beyond its size stands for all addresses.
     func beginTable(multicast isMulticast: Bool, count: Int) {
         if isMulticast { multicastCount = count } else { unicastCount = count }
     }
 
-    /// Puts an address into a table; those that find no room are left out.
+    /// Puts an address into a table; leaves out those beyond its size.
     func setTable(multicast isMulticast: Bool, _ index: Int, _ address: UInt64) {
         guard index >= 0, index < Self.tableSize else { return }
         if isMulticast { multicast[index] = address } else { unicast[index] = address }
@@ -79,15 +82,15 @@ final class ReceiveFilter {
         if isWanted { vlans[Int(number / 64)] |= bit } else { vlans[Int(number / 64)] &= ~bit }
     }
 
-    private func settle() {
+    private func update() {
         isOpen = modes.contains(.promiscuous) && !checksVLANs
     }
 
-    /// Whether a frame is wanted, by its first 16 bytes.
+    /// Whether the driver wants a frame, by its first 16 bytes.
     func wants(_ first: UInt64, _ second: UInt64) -> Bool {
         if checksVLANs, UInt16(truncatingIfNeeded: second >> 32).byteSwapped == Ethernet.tagProtocol {
             let number = UInt16(truncatingIfNeeded: second >> 48).byteSwapped & 0xfff
-            // Number 0 is no VLAN but a priority.
+            // Number 0 is not a VLAN but a priority.
             guard number == 0 || vlans[Int(number / 64)] >> UInt64(number % 64) & 1 == 1 else { return false }
         }
         if modes.contains(.promiscuous) { return true }
@@ -108,5 +111,30 @@ final class ReceiveFilter {
     ) -> Bool {
         for index in 0..<min(count, tableSize) where table[index] == address { return true }
         return false
+    }
+}
+
+// MARK: State
+
+extension ReceiveFilter {
+    /// The driver's settings; the address is the device's.
+    var state: NetDevice.State.Filter {
+        NetDevice.State.Filter(
+            modes: modes.rawValue,
+            unicast: unicastCount > Self.tableSize ? nil : (0..<unicastCount).map { unicast[$0] },
+            multicast: multicastCount > Self.tableSize ? nil : (0..<multicastCount).map { multicast[$0] },
+            vlans: (0..<vlans.count).map { vlans[$0] })
+    }
+
+    /// Takes over settings that were checked.
+    func restore(_ state: NetDevice.State.Filter, address: UInt64) {
+        self.address = address
+        modes = Modes(rawValue: state.modes)
+        for (isMulticast, table) in [(false, state.unicast), (true, state.multicast)] {
+            beginTable(multicast: isMulticast, count: table?.count ?? .max)
+            for (index, address) in (table ?? []).enumerated() { setTable(multicast: isMulticast, index, address) }
+        }
+        for (word, bits) in state.vlans.enumerated() where word < vlans.count { vlans[word] = bits }
+        update()
     }
 }

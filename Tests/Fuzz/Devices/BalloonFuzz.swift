@@ -5,7 +5,7 @@ import Virtio
 final class BalloonFuzz: FuzzSubject {
     private let device = BalloonDevice(
         id: "balloon0", deflatesOnOutOfMemory: true, reportsFreePages: true,
-        rule: AutoBalloonPolicy(memory: 1 << 20, bufferPercent: 50, interval: 1000))
+        policy: AutoBalloonPolicy(memory: 1 << 20, bufferPercent: 50, interval: 1000))
     private let stage: DeviceStage
 
     init() throws {
