@@ -21,8 +21,8 @@ import Testing
     @Test(arguments: [
         ("/nowhere/at all", "No such file or directory"),
         ("", "No such file or directory"),
-        ("/", "is neither a character device nor a FIFO; give /dev/urandom, for example"),
-        ("/tmp", "is neither a character device nor a FIFO; give /dev/urandom, for example"),
+        ("/", "is neither a character device nor a FIFO; use /dev/urandom, for example"),
+        ("/tmp", "is neither a character device nor a FIFO; use /dev/urandom, for example"),
         ("/dev/urandom/x", "Not a directory"),
     ])
     func refuses(path: String, because problem: String) {

@@ -59,13 +59,13 @@ struct TapTests {
         let tap = try Tap(interface: name)
         #expect(
             problem { try Tap(interface: name) }
-                == "ifname=\(name) is in use by another process; end that one, or use another interface")
+                == "ifname=\(name) is in use by another process; end that process, or use another interface")
         #expect(
             problem { try Tap(interface: name, queues: 2) }
-                == "ifname=\(name) is no tap with several queues; make it with multi_queue, or use queues=1")
+                == "ifname=\(name) is not a tap with several queues; create it with multi_queue, or use queues=1")
         #expect(
             problem { try Tap(interface: "lo") }
-                == "ifname=lo is no tap; name one, or an interface that does not exist yet")
+                == "ifname=lo is not a tap; name a tap, or an interface that does not exist yet")
         #expect(problem { try Tap(interface: "a/b") } == "ifname=a/b cannot be opened: Invalid argument")
         _ = consume tap
     }
@@ -78,23 +78,25 @@ struct TapTests {
         // Not one that was open: other tests open descriptors at the same time.
         let closed = Int32.max
         for (descriptors, expected) in [
-            ([closed], "fd=\(closed) is not open; have the parent process hand it over"),
-            ([1], "fd=1 cannot be a tap; give a number above 2"),
+            ([closed], "fd=\(closed) is not open; have the parent process pass it"),
+            ([1], "fd=1 cannot be a tap; use a number above 2"),
         ] {
             #expect(problem { try Tap(inherited: descriptors) } == expected)
         }
         var number = handOver(null.rawValue)
         #expect(
             problem { try Tap(inherited: [number]) }
-                == "fd=\(number) is no tap; hand over a descriptor of /dev/net/tun with an interface")
+                == "fd=\(number) is not a tap; pass a descriptor of /dev/net/tun with an interface")
         number = handOver(bare.rawValue)
         #expect(
             problem { try Tap(inherited: [number]) }
-                == "fd=\(number) is attached to no interface; use TUNSETIFF before")
+                == "fd=\(number) is not attached to an interface; use TUNSETIFF first")
         number = handOver(tap.queues[0].descriptor)
         let second = handOver(other.queues[0].descriptor)
         #expect(
             problem { try Tap(inherited: [number, second]) }
-                == "fd=\(second) is of the interface '\(other.name)', those before it of '\(tap.name)'")
+                == "fd=\(second) belongs to interface '\(other.name)', the others to '\(tap.name)'; "
+                + "pass descriptors of one"
+        )
     }
 }

@@ -232,7 +232,7 @@ def plugging(walk, guest, work):
     guest.shell(f"until [ $(cat /sys/class/block/vdc/size) = {8 * MIB // 512} ]; do sleep 0.1; done")
     guest.shell("dd if=/dev/vdc bs=512 count=1 iflag=direct 2>/dev/null | grep -q '^handed over'")
     assert walk("device_del", {"id": "given"}) == {}
-    walk.refused("netdev_add", {"id": "net9", "type": "tap", "ifname": "lo"}, "is no tap")
+    walk.refused("netdev_add", {"id": "net9", "type": "tap", "ifname": "lo"}, "is not a tap")
     assert walk("netdev_add", {"id": "net9", "type": "tap", "ifname": "apwalk"}) == {}
     assert walk("device_add", {"id": "net9", "driver": "virtio-net-mmio"}) == {}
     assert walk("set_link", {"name": "net9", "up": False}) == {}

@@ -250,21 +250,21 @@ def refusal(work, *options, **more):
 
 
 def test_wrong_taps(work):
-    """What cannot be a card's tap ends the start with one line that says why and what to do."""
+    """A tap that a NIC cannot use ends the start with one line that says why and what to do."""
     card = ["-device", "virtio-net-device,netdev=n"]
     place = "-netdev id=n: "
     with bridge(["aptap0"]):
         held = open_tap("aptap0")
         cases = [
-            ("ifname=aptap0", "ifname=aptap0 is in use by another process; end that one, or use another interface"),
-            ("ifname=apbr0", "ifname=apbr0 is no tap; name one, or an interface that does not exist yet"),
-            ("ifname=lo", "ifname=lo is no tap; name one, or an interface that does not exist yet"),
+            ("ifname=aptap0", "ifname=aptap0 is in use by another process; end that process, or use another interface"),
+            ("ifname=apbr0", "ifname=apbr0 is not a tap; name a tap, or an interface that does not exist yet"),
+            ("ifname=lo", "ifname=lo is not a tap; name a tap, or an interface that does not exist yet"),
             (
                 "ifname=aptap0,queues=2",
-                "ifname=aptap0 is no tap with several queues; make it with multi_queue, or use queues=1",
+                "ifname=aptap0 is not a tap with several queues; create it with multi_queue, or use queues=1",
             ),
-            ("fd=77", "fd=77 is not open; have the parent process hand it over"),
-            (f"fd={held},queues=2", "queues=2 needs as many descriptors, and there are 1"),
+            ("fd=77", "fd=77 is not open; have the parent process pass it"),
+            (f"fd={held},queues=2", "queues=2 requires as many descriptors, not 1; pass one for each queue"),
         ]
         for backend, expected in cases:
             mq = [card[0], card[1] + ",mq=on"]
@@ -273,17 +273,17 @@ def test_wrong_taps(work):
         with open("/dev/null", "rb") as null:
             told = refusal(work, "-netdev", f"tap,id=n,fd={null.fileno()}", *card, pass_fds=[null.fileno()])
             number = null.fileno()
-        assert told == place + f"fd={number} is no tap; hand over a descriptor of /dev/net/tun with an interface", told
+        assert told == place + f"fd={number} is not a tap; pass a descriptor of /dev/net/tun with an interface", told
         os.close(held)
     # What is wrong with the card itself.
     for keys, expected in [
-        ("mac=01:00:00:00:00:01", "mac=01:00:00:00:00:01 cannot be a card's address; its first octet must be even"),
-        ("mac=00:00:00:00:00:00", "mac=00:00:00:00:00:00 cannot be a card's address"),
+        ("mac=01:00:00:00:00:01", "mac=01:00:00:00:00:01 is not a unicast address; use an even first octet"),
+        ("mac=00:00:00:00:00:00", "mac=00:00:00:00:00:00 is not a unicast address"),
     ]:
         told = refusal(work, "-netdev", "tap,id=n,ifname=aptap9", card[0], f"{card[1]},{keys}")
         assert told.startswith(f"-device virtio-net-device,netdev=n: {expected}"), told
     twins = ["-netdev", "tap,id=n,ifname=aptap9", "-netdev", "tap,id=m,ifname=aptap8"]
     for netdev in "nm":
         twins += ["-device", f"virtio-net-device,netdev={netdev},id={netdev},mac=02:00:00:00:00:01"]
-    assert "is the address of 'n' too; give each card its own" in refusal(work, *twins)
+    assert "is also the address of 'n'; use another one" in refusal(work, *twins)
     assert not os.path.exists("/sys/class/net/aptap9"), "an interface was left behind"

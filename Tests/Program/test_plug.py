@@ -204,7 +204,7 @@ def test_a_network_card_comes_and_goes(work):
         qmp = guest.qmp
         card = {"id": "net0", "driver": "virtio-net-mmio"}
         refused(qmp, "device_add", card, "netdev_add it first")
-        refused(qmp, "netdev_add", {"id": "net0", "ifname": "lo"}, "is no tap")
+        refused(qmp, "netdev_add", {"id": "net0", "ifname": "lo"}, "is not a tap")
         refused(qmp, "netdev_add", {"id": "net0"}, "neither name nor descriptor")
         refused(qmp, "netdev_add", {"id": "net0", "fds": "missing"}, "missing")
         # All of these are apus's own, and stay so.

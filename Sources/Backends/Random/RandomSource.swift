@@ -1,23 +1,23 @@
 import Host
 
-/// A file of the host that random bytes come from, open as long as this object lives.
+/// A file of the host with random bytes, open as long as this object lives.
 ///
-/// As a rule a character device, such as `/dev/urandom`; a FIFO that a program fills does too. The bytes of a regular
-/// file are given out once, from its beginning to its end.
+/// Usually a character device such as `/dev/urandom`, or a FIFO that a program fills. The bytes of a regular file are
+/// used once, from beginning to end.
 package final class RandomSource {
     /// The path, as the user gave it.
     package let path: String
-    /// Whether it is a regular file, whose bytes are neither random nor without end.
+    /// Whether it is a regular file, whose bytes are neither random nor endless.
     package let isRegular: Bool
     private let file: FileDescriptor
 
     /// Opens the source at `path`.
     ///
-    /// - Throws: `RandomSourceError` if there is none, if it may not be read, or if it is of another kind.
+    /// - Throws: `RandomSourceError` if the file is missing, unreadable or of another kind.
     package init(path: String) throws(RandomSourceError) {
         let status: FileStatus
         do {
-            // Not to wait for a writer, should it be a FIFO. From then on the ring waits, not a thread of ours.
+            // A FIFO must not make this wait for a writer. Later waits are the ring's.
             file = try FileDescriptor.open(path, [.readOnly, .nonBlocking, .noControllingTerminal])
             status = try FileStatus(of: file)
             try file.setNonBlocking(false)
@@ -26,7 +26,7 @@ package final class RandomSource {
         }
         guard [.characterDevice, .fifo, .regular].contains(status.kind) else {
             throw RandomSourceError(
-                path: path, problem: "is neither a character device nor a FIFO; give /dev/urandom, for example")
+                path: path, problem: "is neither a character device nor a FIFO; use /dev/urandom, for example")
         }
         self.path = path
         isRegular = status.kind == .regular

@@ -1,4 +1,4 @@
-/// Why a source of random bytes cannot be used.
+/// The reason why a source of random bytes cannot be used.
 package struct RandomSourceError: Error, Equatable, CustomStringConvertible {
     package let path: String
     package let problem: String

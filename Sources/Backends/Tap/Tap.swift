@@ -1,52 +1,55 @@
 package import Host
 
-/// A tap interface: frames that are written to it arrive in the host's network, and those sent to it can be read. Open
-/// as long as this object lives.
+/// A tap interface: frames written to it arrive in the host's network, and frames sent to it can be read. Open as long
+/// as this object lives.
 ///
-/// Before each frame there are 12 bytes of `virtio_net_hdr_v1`. Frames are read and written by system calls that never
-/// wait, and not through the ring: there a tap of Linux 6.1 cannot say that it is empty or full, but only be waited
-/// for, which several operations at once would do in any order.
+/// Each frame follows 12 bytes of `virtio_net_hdr_v1`. System calls that never block read and write frames, not the
+/// ring: with Linux 6.1, a ring operation on a tap that is empty or full waits, and several that wait at once complete
+/// in any order.
 package final class Tap {
     /// The interface's name in its own network namespace.
     package let name: String
-    /// One for each pair of queues, at least one. With several, only the first is in use at the beginning.
+    /// One for each pair of queues, at least one. Of several, only the first is attached at the beginning.
     package let queues: [TapQueue]
-    /// The largest packet that the interface carried when it was opened; nil if that cannot be told.
+    /// The interface's MTU when it was opened, in bytes; nil if unknown.
     package let mtu: Int?
-    /// What the kernel can leave to the reader of this tap.
+    /// The offloads that the kernel supports on this tap.
     package let offloads: TapOffloads
     private let isStandIn: Bool
 
-    /// What stands before each frame: `virtio_net_hdr_v1`.
+    /// Bytes of the header before each frame, `virtio_net_hdr_v1`.
     package static let headerSize = 12
 
-    /// Opens the interface `name`, which is made if there is none and then gone with this object.
+    /// Opens the interface `name`; creates it if it is missing, until this object is gone.
     package convenience init(interface name: String, queues count: Int = 1) throws(TapError) {
         var queues = [try Self.open(name, isMultiqueue: count > 1)]
         while queues.count < count { queues.append(try Self.open(name, isMultiqueue: true)) }
         try self.init(queues, name: name, what: "ifname=\(name)", mtu: interfaceMTU(name))
     }
 
-    /// Takes over descriptors of an interface that somebody else has opened.
+    /// Takes over descriptors of an interface that another process has opened.
     package convenience init(inherited descriptors: [Int32]) throws(TapError) {
-        // All of them first: none is left open when one turns out to be wrong.
+        // Take all of them first, so that none stays open if one is wrong.
         var queues: [TapQueue] = []
         for number in descriptors { queues.append(TapQueue(try Self.inherit(number))) }
         var name: String?
         for (number, queue) in zip(descriptors, queues) {
             let interface = try Self.check(number, queue)
             if let name, name != interface.name {
-                throw TapError("fd=\(number) is of the interface '\(interface.name)', those before it of '\(name)'")
+                throw TapError(
+                    "fd=\(number) belongs to interface '\(interface.name)', the others to '\(name)'; "
+                        + "pass descriptors of one"
+                )
             }
             name = interface.name
         }
-        // The interface may be in another network namespace, so that its name tells nothing here.
+        // The interface may be in another network namespace, so the MTU of its name means nothing here.
         try self.init(
             queues, name: name ?? "", what: "fd=\(descriptors.map { "\($0)" }.joined(separator: ":"))", mtu: nil)
     }
 
     private init(_ queues: [TapQueue], name: String, what: String, mtu: Int?) throws(TapError) {
-        guard let first = queues.first else { throw TapError("there is no descriptor of a tap") }
+        guard let first = queues.first else { throw TapError("no descriptor of a tap is given") }
         do {
             for queue in queues {
                 try queue.file.setNonBlocking(true)
@@ -55,7 +58,7 @@ package final class Tap {
             offloads = try Self.probe(first)
             for queue in queues.dropFirst() { try Self.detach(queue) }
         } catch {
-            throw TapError("\(what) cannot be set up: \(error)")
+            throw TapError("\(what): cannot set up the tap: \(error)")
         }
         self.name = name
         self.queues = queues
@@ -63,11 +66,11 @@ package final class Tap {
         isStandIn = false
     }
 
-    /// Takes files that carry frames with their headers as the queues of a tap do, such as sockets that keep the
-    /// boundaries of messages. Nothing is asked of the kernel: who holds the other ends sees to it.
+    /// Uses files that carry frames with their headers as a tap's queues do, such as SEQPACKET sockets. The kernel does
+    /// nothing for their offloads: the holder of the other ends does.
     package init(standIn files: [Int32], offloads: TapOffloads = [], mtu: Int? = nil) throws(TapError) {
         queues = files.map { TapQueue(FileDescriptor(owning: $0)) }
-        guard !queues.isEmpty else { throw TapError("there is no descriptor") }
+        guard !queues.isEmpty else { throw TapError("no descriptor is given") }
         name = "stand-in"
         isStandIn = true
         self.offloads = offloads
@@ -90,17 +93,17 @@ package final class Tap {
         do {
             try queue.file.setTapQueue(isAttached: false)
         } catch .invalidArgument {
-            // Who handed it over had detached it already.
+            // The process that passed the descriptor had detached it already.
         }
     }
 
-    /// Lets the kernel use a queue, or not; only of an interface with several.
+    /// Attaches a queue, so that the kernel uses it, or detaches it; only of an interface with several.
     package func setQueue(_ index: Int, isAttached: Bool) throws(Errno) {
         guard queues.indices.contains(index), !isStandIn else { return }
         try queues[index].file.setTapQueue(isAttached: isAttached)
     }
 
-    /// Says which frames may come unfinished from now on.
+    /// Sets the offloads of the frames that are read from now on.
     package func setOffloads(_ offloads: TapOffloads) throws(Errno) {
         if !isStandIn { try queues.first?.file.setTapOffloads(offloads) }
     }
@@ -117,14 +120,14 @@ package final class TapQueue {
     /// To poll; valid as long as this object lives.
     package var descriptor: Int32 { file.rawValue }
 
-    /// Reads a frame with its header into the entries of `vectors` in `range`; what finds no room is lost.
+    /// Reads a frame with its header into the entries of `vectors` in `range`; drops what does not fit.
     ///
-    /// - Returns: how many bytes were read, or an `errno` value below zero, such as `-EAGAIN` for an empty tap.
+    /// - Returns: the number of bytes read, or an `errno` value below zero, such as `-EAGAIN` for an empty tap.
     package func read(into vectors: IOVectors, _ range: Range<Int>) -> Int { file.transfer(into: vectors, range) }
 
     /// Writes a frame with its header from the entries of `vectors` in `range`.
     ///
-    /// - Returns: how many bytes were written, or an `errno` value below zero, such as `-EAGAIN` for a full tap.
+    /// - Returns: the number of bytes written, or an `errno` value below zero, such as `-EAGAIN` for a full tap.
     package func write(from vectors: IOVectors, _ range: Range<Int>) -> Int { file.transfer(from: vectors, range) }
 }
 
@@ -140,16 +143,15 @@ extension Tap {
         } catch {
             let help =
                 switch error {
-                case .noEntry, .noDevice, .noDeviceOrAddress: "load the kernel's module (modprobe tun)"
-                case .accessDenied, .notPermitted: "let this user read and write it"
-                default: "see to it"
+                case .noEntry, .noDevice, .noDeviceOrAddress: "load the tun module (modprobe tun)"
+                default: "check its permissions"
                 }
-            throw TapError("ifname=\(name) cannot be opened: \(device): \(error); \(help), or hand over a tap with fd=")
+            throw TapError("ifname=\(name): cannot open \(device): \(error); \(help), or pass an open tap with fd=")
         }
         do {
             try file.attachTap(name, isMultiqueue: isMultiqueue)
         } catch {
-            // An interface with several queues can be used with one of them too.
+            // One queue of an interface with several is enough.
             if error == .invalidArgument, !isMultiqueue, (try? file.attachTap(name, isMultiqueue: true)) != nil {
                 return TapQueue(file)
             }
@@ -163,18 +165,19 @@ extension Tap {
         let isTap = (try? FileStatus(at: "/sys/class/net/\(name)/tun_flags")) != nil
         switch error {
         case .invalidArgument where exists && !isTap:
-            return "is no tap; name one, or an interface that does not exist yet"
+            return "is not a tap; name a tap, or an interface that does not exist yet"
         case .invalidArgument where exists && isMultiqueue:
-            return "is no tap with several queues; make it with multi_queue, or use queues=1"
+            return "is not a tap with several queues; create it with multi_queue, or use queues=1"
         case .invalidArgument where exists:
             return "is a tun, which carries no Ethernet; name a tap"
         case .notPermitted where exists:
-            return "is not this user's; make it with 'ip tuntap add dev \(name) mode tap user NAME', or run with "
+            return
+                "belongs to another user; create it with 'ip tuntap add dev \(name) mode tap user NAME', or run with "
                 + "CAP_NET_ADMIN"
         case .notPermitted:
-            return "does not exist, and making it needs CAP_NET_ADMIN; make it before"
+            return "does not exist, and creating it requires CAP_NET_ADMIN; create it first"
         case .busy:
-            return "is in use by another process; end that one, or use another interface"
+            return "is in use by another process; end that process, or use another interface"
         default:
             return "cannot be opened: \(error)"
         }
@@ -186,8 +189,8 @@ extension Tap {
         } catch {
             throw TapError(
                 error == .badDescriptor
-                    ? "fd=\(number) is not open; have the parent process hand it over"
-                    : "fd=\(number) cannot be a tap; give a number above 2")
+                    ? "fd=\(number) is not open; have the parent process pass it"
+                    : "fd=\(number) cannot be a tap; use a number above 2")
         }
     }
 
@@ -198,11 +201,11 @@ extension Tap {
         } catch {
             throw TapError(
                 error == .unattachedTap
-                    ? "fd=\(number) is attached to no interface; use TUNSETIFF before"
-                    : "fd=\(number) is no tap; hand over a descriptor of \(device) with an interface")
+                    ? "fd=\(number) is not attached to an interface; use TUNSETIFF first"
+                    : "fd=\(number) is not a tap; pass a descriptor of \(device) with an interface")
         }
         guard interface.isTap else {
-            throw TapError("fd=\(number) is of the tun '\(interface.name)', which carries no Ethernet; use a tap")
+            throw TapError("fd=\(number) belongs to the tun '\(interface.name)', which carries no Ethernet; use a tap")
         }
         guard interface.hasBareFrames, interface.hasHeaders else {
             throw TapError(

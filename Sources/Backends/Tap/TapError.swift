@@ -1,4 +1,4 @@
-/// Why a tap cannot be used; the text says which interface or descriptor, and what would help.
+/// The reason why a tap cannot be used: the interface or descriptor, the failure and its remedy.
 package struct TapError: Error, CustomStringConvertible {
     package let description: String
 

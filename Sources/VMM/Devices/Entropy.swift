@@ -3,7 +3,7 @@ import EventLoop
 import Options
 import Virtio
 
-/// A source of entropy of the machine.
+/// An entropy device of the VM.
 final class Entropy: MachineDevice {
     let id: String
     let type = "virtio-rng-device"

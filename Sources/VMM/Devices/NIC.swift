@@ -4,18 +4,18 @@ import Host
 import Options
 import Virtio
 
-/// A tap that is open, for one card: `-netdev` or `netdev_add`.
+/// An open tap for one NIC: `-netdev` or `netdev_add`.
 final class Netdev {
     let spec: NetdevSpec
     fileprivate let tap: Tap
-    /// What moves the frames of each queue of the tap in the kernel, if anything does.
+    /// The vhost-net file of each queue of the tap; empty if Apus moves the frames itself.
     fileprivate let vhosts: [KernelVhost]
 
     /// Opens the tap.
     ///
-    /// - Parameter option: what errors call it.
+    /// - Parameter option: the subject of errors.
     convenience init(_ spec: NetdevSpec, _ option: String) throws(MachineError) {
-        // These first, so that none is left open when the tap turns out to be wrong.
+        // Take these first, so that none stays open if the tap is wrong.
         let files = try Self.inheritVhost(spec, option)
         let tap = try Self.open(spec, option)
         self.init(spec, tap, try Self.openVhost(spec, tap, files, option))
@@ -28,23 +28,23 @@ final class Netdev {
         self.vhosts = vhosts
     }
 
-    /// The queues of a card on this tap.
+    /// The number of queues of a NIC on this tap.
     var queueCount: Int { 2 * tap.queues.count + 1 }
 }
 
-/// A network card of the machine. Its tap belongs to the reactor that the device lives on.
+/// A NIC of the VM. Its tap belongs to the device's reactor.
 final class NIC: MachineDevice {
     let netdev: Netdev
     let device: NetworkDeviceSpec
-    /// It receives there, and answers its driver.
+    /// The iothread that receives frames and executes the driver's commands.
     let iothread: String?
-    /// It sends there.
+    /// The iothread that sends frames.
     let helper: String?
     var helperReactor: ReactorHandle?
-    /// The address that the guest's driver finds.
+    /// The address in the device's configuration.
     let mac: MACAddress
 
-    /// - Parameter inventory: what the machine has already, whose cards' addresses must be others.
+    /// - Parameter inventory: the machine's other devices, whose addresses must differ.
     init(
         _ netdev: Netdev, _ device: NetworkDeviceSpec, beside inventory: Inventory
     ) throws(MachineError) {
@@ -52,7 +52,7 @@ final class NIC: MachineDevice {
         self.device = device
         let option = "-device virtio-net-device,netdev=\(netdev.spec.id)"
         iothread = device.receiveIOThread ?? device.iothread
-        // The kernel's threads send what vhost serves.
+        // With vhost, the kernel's threads send.
         helper = netdev.vhosts.isEmpty ? device.transmitIOThread ?? device.iothread : iothread
         mac = try inventory.macAddress(for: device, option)
     }
@@ -97,7 +97,9 @@ extension Netdev {
             guard spec.descriptors.count == netdev.queuePairs else {
                 throw MachineError(
                     option,
-                    "queues=\(netdev.queuePairs) needs as many descriptors, and there are \(spec.descriptors.count)")
+                    "queues=\(netdev.queuePairs) requires as many descriptors, not \(spec.descriptors.count); "
+                        + "pass one for each queue"
+                )
             }
             return try Tap(inherited: spec.descriptors)
         } catch let error as MachineError {
@@ -109,13 +111,12 @@ extension Netdev {
 }
 
 extension MACAddress {
-    /// Whether a card can have it: it is not zero, and not that of a group.
+    /// Whether a NIC can have it: it is neither zero nor a group address.
     var isUsable: Bool {
         octets.contains { $0 != 0 } && octets.first.map { $0 & 1 == 0 } ?? false
     }
 
-    /// One that nobody has given away: marked as locally administered, all the rest by chance, so that machines on one
-    /// network do not meet.
+    /// A random address with the locally administered bit, so that VMs on one network have different ones.
     static func random() -> MACAddress {
         var octets = randomBytes(6)
         octets[0] = octets[0] & 0xfc | 0x02

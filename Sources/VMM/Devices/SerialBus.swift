@@ -3,13 +3,13 @@ import EventLoop
 import Options
 import Virtio
 
-/// `virtio-serial-device` with its ports: consoles and channels for data.
+/// `virtio-serial-device` with its ports: consoles and data channels.
 final class SerialBus: MachineDevice {
     let id: String
     let type = "virtio-serial-device"
     private let ports: [ConsoleDevice.Port]
 
-    /// - Throws: for a port whose chardev is not there.
+    /// - Throws: for a port whose chardev does not exist.
     init(_ spec: SerialBusSpec, _ options: LaunchOptions, _ chardevs: Chardevs) throws(MachineError) {
         id = spec.id ?? "virtio-serial"
         let numbered: [NumberedPort]

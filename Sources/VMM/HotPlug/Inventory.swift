@@ -101,10 +101,10 @@ struct Inventory {
         }
         guard mac.isUsable else {
             throw MachineError(
-                subject, "mac=\(mac) cannot be a card's address; its first octet must be even, and not all may be 0")
+                subject, "mac=\(mac) is not a unicast address; use an even first octet, and not zeroes alone")
         }
         if let other = nics.first(where: { $0.mac == mac }) {
-            throw MachineError(subject, "mac=\(mac) is the address of '\(other.id)' too; give each card its own")
+            throw MachineError(subject, "mac=\(mac) is also the address of '\(other.id)'; use another one")
         }
         return mac
     }

@@ -1,9 +1,9 @@
 package import Backends
 import Host
 
-/// What a driver can learn about a card before its first frame.
+/// The features and the configuration of a network device.
 extension NetDevice {
-    /// What can be done with the tap.
+    /// The features that the tap supports.
     package static func features(_ tap: Tap) -> Features {
         var features: Features = [
             .splitRing, .netMAC, .netStatus, .netMergeableBuffers, .netControlQueue, .netControlReceive,
@@ -18,13 +18,13 @@ extension NetDevice {
         if offloads.contains(.ecn) { features.formUnion([.netHostECN, .netGuestECN]) }
         if offloads.contains(.uso) { features.formUnion([.netHostUSO, .netGuestUSO4, .netGuestUSO6]) }
         if tap.queues.count > 1 { features.insert(.netMultiqueue) }
-        // An interface like any other needs no word: its driver is free to use less, or, if both ends agree, more.
+        // The usual MTU is not announced: the driver may then use another one that both ends agree on.
         if let mtu = tap.mtu, mtu != usualMTU, mtu >= leastMTU { features.insert(.netMTU) }
         return features
     }
 
     private static var usualMTU: Int { 1500 }
-    /// The least that the specification allows to be offered.
+    /// The smallest MTU that a device may offer.
     private static var leastMTU: Int { 68 }
 
     /// `struct virtio_net_config` (virtio 1.2 section 5.1.4).
@@ -37,7 +37,7 @@ extension NetDevice {
         return config
     }
 
-    /// Each feature, and those of which it needs one (virtio 1.2 section 5.1.3.1).
+    /// Each feature with the features of which it requires one (virtio 1.2 section 5.1.3.1).
     static let requirements: [(Features, Features)] = [
         (.netGuestTSO4, .netGuestChecksum), (.netGuestTSO6, .netGuestChecksum), (.netGuestUSO4, .netGuestChecksum),
         (.netGuestUSO6, .netGuestChecksum), (.netGuestECN, [.netGuestTSO4, .netGuestTSO6]),
@@ -47,7 +47,7 @@ extension NetDevice {
         (.netControlGuestOffloads, .netControlQueue), (.netControlReceiveExtra, .netControlQueue),
     ]
 
-    /// What the driver takes unfinished, in the kernel's words.
+    /// The tap's offloads for the driver's features.
     static func tapOffloads(_ features: Features) -> TapOffloads {
         guard features.contains(.netGuestChecksum) else { return [] }
         var offloads: TapOffloads = .checksum

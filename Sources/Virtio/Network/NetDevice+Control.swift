@@ -3,17 +3,17 @@ import Host
 
 /// The commands of the control queue (virtio 1.2 section 5.1.6.5).
 extension NetDevice {
-    /// Obeys what waits in the queue. Each command gets an answer; one that is unknown, too long, too short or not
-    /// negotiated has no effect.
+    /// Executes the commands in the queue and answers each. A command that is unknown, too long, too short or not
+    /// negotiated fails without effect.
     func processControl(_ queue: Virtqueue, _ context: DeviceContext) {
         while let chain = queue.next() {
-            let isDone = obey(chain.readable, context)
+            let isDone = execute(chain.readable, context)
             let hasAnswer = chain.writable.put(UInt8(isDone ? 0 : 1))
             queue.complete(chain.head, written: hasAnswer ? 1 : 0)
         }
     }
 
-    private func obey(_ data: SliceList, _ context: DeviceContext) -> Bool {
+    private func execute(_ data: SliceList, _ context: DeviceContext) -> Bool {
         guard let first: UInt8 = data.take(), let second: UInt8 = data.take(),
             let command = NetworkCommand(rawValue: UInt16(first) << 8 | UInt16(second)),
             context.features.contains(command.feature)
@@ -56,8 +56,8 @@ extension NetDevice {
         return true
     }
 
-    /// A table of unicast addresses and one of multicast ones, each after its number of entries. When one of them does
-    /// not hold together, neither counts: all is received then, rather than too little.
+    /// Reads a table of unicast addresses and one of multicast addresses, each after its number of entries. If one is
+    /// malformed, the filter passes all addresses, since too many frames do less harm than too few.
     private func setTables(_ data: SliceList) -> Bool {
         guard setTable(data, multicast: false), setTable(data, multicast: true), data.isEmpty else {
             filter.beginTable(multicast: false, count: .max)
@@ -85,7 +85,7 @@ extension NetDevice {
             try change()
             return true
         } catch {
-            logLimit.write(.warn, id, "the tap '\(tap.name)' refuses what the driver asks for: \(error)")
+            logLimit.write(.warn, id, "tap '\(tap.name)' refuses the driver's command: \(error)")
             return false
         }
     }

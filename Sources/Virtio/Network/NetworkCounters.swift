@@ -1,17 +1,17 @@
-/// What a network card has moved, for statistics: one of these for each direction.
+/// The counters of a network device in one direction.
 package struct NetworkCounters: Equatable, Sendable {
-    /// Frames that arrived at the other side.
+    /// Delivered frames.
     package internal(set) var packets: UInt64 = 0
-    /// Their bytes, without the header that virtio puts before each.
+    /// Bytes of delivered frames, without the virtio header.
     package internal(set) var bytes: UInt64 = 0
-    /// Frames that were left out on purpose: the link was down, or the driver's filters did not want them.
+    /// Frames that a link that is down or the driver's filter dropped.
     package internal(set) var drops: UInt64 = 0
-    /// Frames that could not be moved: the host refused them, or the driver's buffer was too small.
+    /// Frames that failed: the host refused them, or the driver's buffer was too small.
     package internal(set) var errors: UInt64 = 0
 
     package init() {}
 
-    /// By the names that Linux gives them, after `rx` or `tx`.
+    /// All counters, by Linux's names after `rx` or `tx`.
     func counters(_ direction: String) -> [DeviceCounter] {
         [
             DeviceCounter("\(direction)_packets", packets),

@@ -1,15 +1,15 @@
 import Host
 
-/// Features of a network card (virtio 1.2 section 5.1.3). "Guest" ones are about frames that the driver receives,
-/// "host" ones about those that it sends.
+/// Features of a network device (virtio 1.2 section 5.1.3). "Guest" features concern received frames, "host" features
+/// sent ones.
 extension Features {
-    /// `VIRTIO_NET_F_CSUM`: frames may be sent without their checksum.
+    /// `VIRTIO_NET_F_CSUM`: the driver may send frames without their checksum.
     package static let netChecksum = Features(bit: 0)
     /// `VIRTIO_NET_F_GUEST_CSUM`
     package static let netGuestChecksum = Features(bit: 1)
-    /// `VIRTIO_NET_F_CTRL_GUEST_OFFLOADS`: the driver can change its mind about what it receives.
+    /// `VIRTIO_NET_F_CTRL_GUEST_OFFLOADS`: the driver can change the offloads of received frames.
     package static let netControlGuestOffloads = Features(bit: 2)
-    /// `VIRTIO_NET_F_MTU`: the configuration has the largest packet.
+    /// `VIRTIO_NET_F_MTU`: the configuration has the MTU.
     package static let netMTU = Features(bit: 3)
     /// `VIRTIO_NET_F_MAC`: the configuration has the address.
     package static let netMAC = Features(bit: 5)
@@ -31,9 +31,9 @@ extension Features {
     package static let netStatus = Features(bit: 16)
     /// `VIRTIO_NET_F_CTRL_VQ`: there is a control queue.
     package static let netControlQueue = Features(bit: 17)
-    /// `VIRTIO_NET_F_CTRL_RX`: the driver says which kinds of frames it wants.
+    /// `VIRTIO_NET_F_CTRL_RX`: the driver sets receive modes.
     package static let netControlReceive = Features(bit: 18)
-    /// `VIRTIO_NET_F_CTRL_VLAN`: the driver says which VLANs it wants.
+    /// `VIRTIO_NET_F_CTRL_VLAN`: the driver filters VLANs.
     package static let netControlVLAN = Features(bit: 19)
     /// `VIRTIO_NET_F_CTRL_RX_EXTRA`
     package static let netControlReceiveExtra = Features(bit: 20)
@@ -48,18 +48,18 @@ extension Features {
     /// `VIRTIO_NET_F_HOST_USO`
     package static let netHostUSO = Features(bit: 56)
 
-    /// With one of these a received frame can be larger than the link's.
+    /// The features with which a received frame can exceed the MTU.
     static let netGuestSegments: Features = [.netGuestTSO4, .netGuestTSO6, .netGuestUSO4, .netGuestUSO6]
-    /// What a driver can switch by a command, by the same bits.
+    /// The offloads that a driver can switch by a command, by the same bits.
     static let netGuestOffloads = netGuestSegments.union([.netGuestChecksum, .netGuestECN])
 }
 
-/// `struct virtio_net_hdr_v1` (virtio 1.2 section 5.1.6), which stands before each frame.
+/// `struct virtio_net_hdr_v1` (virtio 1.2 section 5.1.6), which precedes each frame.
 enum NetworkHeader {
     static let size = 12
-    /// `gso_type` in the two bytes of flags and type; 0 for a frame that is no larger than the link's.
+    /// `gso_type` in the two bytes of flags and type; 0 for a frame within the MTU.
     static let segmentation: UInt16 = 0xff00
-    /// Where the number of buffers is that a received frame takes.
+    /// The offset of the number of buffers of a received frame.
     static let bufferCount = 10
 }
 
@@ -74,22 +74,21 @@ enum NetworkConfig {
     static let linkUp: UInt16 = 1
 }
 
-/// The sizes of Ethernet that matter here, in bytes.
+/// Sizes and offsets of an Ethernet frame, in bytes.
 enum Ethernet {
     /// Two addresses and a type.
     static let headerSize = 14
-    /// The address that a frame is for comes first.
+    /// An address; the destination comes first.
     static let addressSize = 6
-    /// Where a VLAN's tag is, if the frame has one, and what it begins with.
+    /// The offset of a VLAN tag, and its first two bytes.
     static let tag = 12
     static let tagProtocol: UInt16 = 0x8100
     static let vlanCount = 4096
-    /// The largest frame that may come, one that is to be cut to the link's size: an IPv6 packet with its header and a
-    /// VLAN's tag.
+    /// The largest frame, before segmentation: an IPv6 packet with its header and a VLAN tag.
     static let largestFrame = 14 + 4 + 40 + 65535
 }
 
-/// A command's class and number, in one (virtio 1.2 section 5.1.6.5).
+/// A command: its class and its number in one integer (virtio 1.2 section 5.1.6.5).
 enum NetworkCommand: UInt16 {
     case promiscuous = 0x0000
     case allMulticast = 0x0001
@@ -104,7 +103,7 @@ enum NetworkCommand: UInt16 {
     case setQueuePairs = 0x0400
     case setGuestOffloads = 0x0500
 
-    /// The feature that allows it.
+    /// The feature that a driver needs for it.
     var feature: Features {
         switch self {
         case .promiscuous, .allMulticast, .setAddressTable: .netControlReceive

@@ -2,19 +2,19 @@ import Backends
 import EventLoop
 import Host
 
-/// What a direction of a pair of queues needs before it can go on.
-enum RxOutcome {
-    /// The driver.
+/// What a queue needs next.
+enum NextAction {
+    /// Nothing: it waits for the driver.
     case nothing
-    /// The tap, which is to tell.
+    /// A poll of the tap.
     case poll
     /// Another turn.
     case again
-    /// The tap is no more.
+    /// The link down: the tap is gone.
     case failed
 }
 
-/// One queue of the tap with the two of the driver's that it serves: one to receive, one to send.
+/// One queue of the tap with the driver's two queues that it serves: a receiving and a sending one.
 final class NetworkQueuePair {
     let receiver: Receiver
     let transmitter: Transmitter
@@ -40,7 +40,7 @@ final class NetworkQueuePair {
 
     // MARK: Life
 
-    /// - Parameter sends: whether nobody else sends the driver's frames.
+    /// - Parameter sends: whether this pair serves the sending queue, too.
     func start(_ context: DeviceContext, sends: Bool) {
         self.context = context
         receiver.start(context.queue(2 * index), context.features)
@@ -54,10 +54,10 @@ final class NetworkQueuePair {
         transmitter.stop()
     }
 
-    /// Gives the file back, when no operation uses it any more.
+    /// Gives the file back to the reactor, when no operation uses it.
     func retire() { reactor.unregister(file) }
 
-    /// Lets the kernel use this pair, or not.
+    /// Attaches the tap's queue, so that the kernel uses it, or detaches it.
     func setAttached(_ isAttached: Bool) throws(Errno) {
         guard tap.queues.count > 1, isAttached != self.isAttached else { return }
         try tap.setQueue(index, isAttached: isAttached)
@@ -65,7 +65,7 @@ final class NetworkQueuePair {
         receiver.setAttached(isAttached)
     }
 
-    /// Lets frames pass, or drops them.
+    /// Passes frames on, or drops them.
     func setOpen(_ isOpen: Bool) {
         receiver.isOpen = isOpen
         transmitter.isOpen = isOpen && isAttached
@@ -73,13 +73,13 @@ final class NetworkQueuePair {
 
     // MARK: Frames
 
-    /// The driver has offered buffers, or may have.
+    /// Receives into the buffers that the driver may have offered.
     ///
-    /// - Returns: false if the tap is no more.
+    /// - Returns: false if the tap is gone.
     func receive(for device: VirtioDevice) -> Bool { follow(receiver.receive(), device) }
 
-    private func follow(_ wish: RxOutcome, _ device: VirtioDevice) -> Bool {
-        switch wish {
+    private func follow(_ action: NextAction, _ device: VirtioDevice) -> Bool {
+        switch action {
         case .nothing: break
         case .poll:
             if !pollsForReading {
@@ -91,9 +91,9 @@ final class NetworkQueuePair {
         return true
     }
 
-    /// The driver has offered frames, or may have.
+    /// Sends the frames that the driver may have offered.
     ///
-    /// - Returns: false if the tap is no more.
+    /// - Returns: false if the tap is gone.
     func transmit(for device: VirtioDevice) -> Bool {
         switch transmitter.transmit() {
         case .nothing, .again: break
@@ -107,9 +107,9 @@ final class NetworkQueuePair {
         return true
     }
 
-    /// A poll for one of the pair's queues has ended.
+    /// Continues after a poll for one of the pair's queues.
     ///
-    /// - Returns: false if the tap is no more.
+    /// - Returns: false if the tap is gone.
     func polled(isForReading: Bool, for device: VirtioDevice) -> Bool {
         if isForReading {
             pollsForReading = false

@@ -1,11 +1,11 @@
 import EventLoop
 import Host
 
-/// A network card without a cable: its link is down, sent frames are dropped, and none arrives. In a slot without a
-/// card it keeps the driver until one is plugged in.
+/// A network device without a tap: its link is down, it drops sent frames and receives none.
+///
+/// It keeps the driver of an empty hot-plug slot, until a NIC replaces it.
 package final class NullNetDevice: VirtioDevice {
-    /// What a driver finds: what every tap can do. Filters are not among it, since the card that comes would not know
-    /// what this one was told.
+    /// The features that every tap supports. Filters are not among them, since the next device would not know them.
     private static let features: Features = [
         .splitRing, .netMAC, .netStatus, .netMergeableBuffers, .netChecksum, .netGuestChecksum, .netHostTSO4,
         .netHostTSO6, .netGuestTSO4, .netGuestTSO6, .netHostECN, .netGuestECN,
@@ -33,7 +33,7 @@ package final class NullNetDevice: VirtioDevice {
     }
 
     override package func process(_ queue: Virtqueue) {
-        // Buffers to receive into stay with the driver. A command, of which another card's driver knows, fails.
+        // Receive buffers stay in the queue. Commands fail, which a driver of an earlier device may send.
         guard queue.index & 1 == 1 || queue.index == controlQueue else { return }
         while let chain = queue.next() {
             let isAnswered = chain.writable.put(UInt8(1))

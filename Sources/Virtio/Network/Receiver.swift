@@ -1,33 +1,33 @@
 import Backends
 import Host
 
-/// Reads frames from one queue of a tap, straight into the buffers that the driver has offered.
+/// Reads frames from one queue of a tap, directly into the driver's buffers.
 ///
-/// Without buffers nothing is read: frames wait in the tap.
+/// Without buffers it reads nothing: frames wait in the tap.
 final class Receiver {
     private let tap: TapQueue
     private let filter: ReceiveFilter
-    private let window = RxBufferQueue()
+    private let buffers = RxBufferQueue()
     private var queue: Virtqueue?
     private var counts = NetworkCounters()
     /// Whether the tap may have a frame.
     private var isReadable = true
     private var hasFailed = false
-    /// How large a frame is that waits for more buffers; 0 if there is none.
+    /// The size of a frame that waits for more buffers; 0 without one.
     private var waitingBytes = 0
 
-    /// What the window has room for.
+    /// The bytes of buffers to take before a read.
     private var reserve = 1
     private var isMergeable = false
     private var takesSegments = false
-    private var takesUnfinished = false
+    private var takesPartialChecksums = false
 
-    /// Whether frames go to the driver. If not, they are dropped.
+    /// Whether frames go to the driver; if not, they are dropped.
     var isOpen = false
     /// Whether the kernel gives frames to this queue of the tap.
     private var isAttached = false
 
-    /// How much is read in one turn, so that others get theirs and the driver hears of it soon.
+    /// The limits of one turn, so that other devices get theirs and the driver gets its frames soon.
     private static let framesPerTurn = 64
     private static let bytesPerTurn = 512 << 10
 
@@ -46,18 +46,18 @@ final class Receiver {
         isReadable = true
     }
 
-    /// Forgets the queue, which keeps the buffers that no frame has filled.
+    /// Forgets the queue, and gives unused buffers back to it.
     func stop() {
-        if let queue { window.empty(into: queue) }
+        if let queue { buffers.empty(into: queue) }
         queue = nil
         waitingBytes = 0
     }
 
-    /// Says which frames the driver takes: its features, or what it has left of them by a command.
+    /// Sets the offloads that the driver takes.
     ///
-    /// - Parameter largestPacket: of a frame that is not to be cut, in bytes.
+    /// - Parameter largestPacket: bytes of the largest packet without segmentation offload.
     func setOffloads(_ offloads: Features, largestPacket: Int) {
-        takesUnfinished = offloads.contains(.netGuestChecksum)
+        takesPartialChecksums = offloads.contains(.netGuestChecksum)
         takesSegments = !offloads.isDisjoint(with: .netGuestSegments)
         let frame = takesSegments ? Ethernet.largestFrame : largestPacket &+ Ethernet.headerSize &+ 4
         reserve = isMergeable ? NetworkHeader.size &+ min(frame, Ethernet.largestFrame) : 1
@@ -70,14 +70,14 @@ final class Receiver {
 
     // MARK: Frames
 
-    /// The tap has frames, or has failed, which the next read will tell.
-    func becameReadable() -> RxOutcome {
+    /// Receives after a poll: the tap has frames, or the next read returns its error.
+    func becameReadable() -> NextAction {
         isReadable = true
         return receive()
     }
 
-    /// Reads what the tap has and the driver has room for.
-    func receive() -> RxOutcome {
+    /// Reads the tap's frames, as far as the driver has buffers.
+    func receive() -> NextAction {
         guard let queue, queue.takesRequests, isAttached, !hasFailed else { return .nothing }
         if waitingBytes > 0 { finishWaiting(queue) }
         var framesLeft = Self.framesPerTurn
@@ -85,8 +85,8 @@ final class Receiver {
         while waitingBytes == 0 {
             guard isReadable else { return .poll }
             guard framesLeft > 0, bytesLeft > 0 else { return .again }
-            guard window.fill(reserve, queue) else { return .nothing }
-            let result = window.read(tap)
+            guard buffers.fill(reserve, queue) else { return .nothing }
+            let result = buffers.read(tap)
             guard result > 0 else {
                 let error = Errno(rawValue: Int32(truncatingIfNeeded: -result))
                 if error == .interrupted { continue }
@@ -110,7 +110,7 @@ final class Receiver {
             counts.drops &+= 1
             return
         }
-        if count <= window.byteCount {
+        if count <= buffers.byteCount {
             give(count, queue)
         } else if isMergeable {
             waitingBytes = count
@@ -122,16 +122,16 @@ final class Receiver {
 
     private var isWanted: Bool {
         if !takesSegments {
-            // A frame from before this driver, which the kernel has not cut for it.
-            guard window.load(UInt16.self, at: 0) & NetworkHeader.segmentation == 0 else { return false }
+            // The kernel queued this frame for an earlier driver, and did not segment it.
+            guard buffers.load(UInt16.self, at: 0) & NetworkHeader.segmentation == 0 else { return false }
         }
         return filter.isOpen
-            || filter.wants(window.load(at: NetworkHeader.size), window.load(at: NetworkHeader.size + 8))
+            || filter.wants(buffers.load(at: NetworkHeader.size), buffers.load(at: NetworkHeader.size + 8))
     }
 
-    /// Gives a frame to the driver once it has offered as many buffers as the frame takes.
+    /// Gives a frame to the driver when there are enough buffers for it.
     private func finishWaiting(_ queue: Virtqueue) {
-        switch window.complete(waitingBytes, queue) {
+        switch buffers.complete(waitingBytes, queue) {
         case .waits: return
         case .fits: give(waitingBytes, queue)
         case .neverFits: counts.errors &+= 1
@@ -140,9 +140,9 @@ final class Receiver {
     }
 
     private func give(_ count: Int, _ queue: Virtqueue) {
-        // Without the feature the driver must find no flags, and the kernel may have found a checksum to be right.
-        if !takesUnfinished { window.store(UInt8(0), at: 0) }
-        window.give(count, queue)
+        // The kernel may set a flag for a checksum that it verified; without the feature the driver must not see it.
+        if !takesPartialChecksums { buffers.store(UInt8(0), at: 0) }
+        buffers.give(count, queue)
         counts.packets &+= 1
         counts.bytes &+= UInt64(truncatingIfNeeded: count &- NetworkHeader.size)
     }

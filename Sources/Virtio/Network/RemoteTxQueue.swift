@@ -4,27 +4,27 @@ import Host
 import Memory
 import Synchronization
 
-/// One sending queue of a card, served on another reactor than the card's: there it lives, with a view of its own of
-/// the queue, from a start to a stop. The card knows it by its `Line`.
+/// One sending queue of a network device, served by another reactor than the device's. From a start to a stop that
+/// reactor has its own view of the queue. The device reaches it by its `Line`.
 final class RemoteTxQueue: RingClient {
-    /// What serving a queue takes.
+    /// Everything needed to serve a queue.
     struct Work: Sendable {
         let layout: QueueLayout
         let features: Features
         let memory: GuestMemory
-        /// Where to go on in the available ring.
+        /// The position in the available ring.
         let position: UInt16
         /// The eventfds of the driver's notifications and of the interrupt.
         let doorbell: Int32
         let interrupt: Int32
     }
 
-    /// What the card hears of it.
+    /// A message to the device.
     enum Report: Sendable {
-        /// It leaves the queue alone, which goes on from there; nil if it had none.
+        /// The queue is at rest at this position in the available ring; nil if none was served.
         case stopped(position: UInt16?)
         case tapIsGone
-        /// The driver broke the queue's rules, or it cannot be served.
+        /// The driver broke the queue's rules, or the queue cannot be served.
         case failed(String)
     }
 
@@ -69,7 +69,7 @@ final class RemoteTxQueue: RingClient {
         isStopping = false
         hasFailed = false
         listen()
-        // Requests may have been made before anybody listened.
+        // The driver may have made requests before this reactor listened.
         reactor.schedule(self)
     }
 
@@ -137,7 +137,7 @@ final class RemoteTxQueue: RingClient {
         }
     }
 
-    /// Sends no more until the next start.
+    /// Sends nothing until the next start.
     private func fail(_ reason: String) {
         guard !hasFailed else { return }
         hasFailed = true
@@ -153,16 +153,16 @@ final class RemoteTxQueue: RingClient {
 }
 
 extension RemoteTxQueue {
-    /// A lane as its card reaches it, from the card's own reactor.
+    /// The queue as the device reaches it from its own reactor.
     final class Line: Sendable {
         private let there: ReactorHandle
         private let lane = Mutex<ReactorBound<RemoteTxQueue>?>(nil)
         private let counts = Mutex(NetworkCounters())
         private let listener: @Sendable (Report) -> Void
 
-        /// Makes the lane on the reactor of `there`.
+        /// Makes the queue on the reactor of `there`.
         ///
-        /// - Parameter listener: called on the lane's thread.
+        /// - Parameter listener: called on that reactor's thread.
         init(_ tap: TapQueue, on there: ReactorHandle, _ listener: @escaping @Sendable (Report) -> Void) {
             self.there = there
             self.listener = listener
@@ -173,19 +173,19 @@ extension RemoteTxQueue {
             }
         }
 
-        /// What the driver has sent.
+        /// The frames that the driver has sent.
         var counters: NetworkCounters { counts.withLock { $0 } }
 
         /// Serves a queue until it is stopped.
         func start(_ work: Work) { send { $0.start(work) } }
 
-        /// Lets frames pass, or drops them.
+        /// Passes frames on, or drops them.
         func setOpen(_ isOpen: Bool) { send { $0.setOpen(isOpen) } }
 
-        /// Leaves the queue, and reports that.
+        /// Stops serving the queue; a report follows when it is at rest.
         func stop() { send { $0.stop() } }
 
-        /// Ends the lane.
+        /// Ends the queue for good.
         func retire() {
             send { $0.retire() }
             there.send { [self] _ in lane.withLock { $0 = nil } }

@@ -1,21 +1,21 @@
 import Backends
 import Host
 
-/// The driver's buffers that the next frame is read into.
+/// The driver's buffers for the next frames, as a queue of scatter-gather entries.
 ///
-/// Nobody knows how large a frame will be, so the window holds room for the largest: a row of scatter-gather entries,
-/// taken from the front by frames and filled up at the back with the driver's next buffers. What the driver has offered
-/// too little for lands in the overflow, and goes on from there when it has offered more.
+/// The size of the next frame is unknown, so the queue holds room for the largest. Frames take entries from the front,
+/// and the driver's next buffers are added at the back. If the driver has offered too little, the rest of a frame goes
+/// to the overflow, and is copied when the driver has offered more.
 final class RxBufferQueue {
-    /// What of an entry is not in the table of vectors.
+    /// The part of an entry that is not in the table of vectors.
     private struct Piece: BitwiseCopyable {
         var count: Int32 = 0
         var head: UInt16 = 0
-        /// Whether it ends its chain.
+        /// Whether the entry ends its chain.
         var isLast = false
     }
 
-    /// Entries of the table, one of them for the overflow. Of a chain with more buffers the first ones are used.
+    /// Entries of the table, one of them for the overflow. A chain with more buffers is cut to the first ones.
     private static let capacity = 1024
 
     private let vectors = IOVectors(capacity: RxBufferQueue.capacity)
@@ -25,13 +25,13 @@ final class RxBufferQueue {
     private var first = 0
     private var end = 0
     private var bytes = 0
-    /// How much there was room for when a frame was read.
-    private var roomThen = 0
+    /// The bytes of buffers when the last frame was read.
+    private var bytesAtRead = 0
 
-    /// How much a frame can have without the overflow.
+    /// The largest frame that fits without the overflow, in bytes.
     var byteCount: Int { bytes }
 
-    /// Leaves all buffers to who serves the queue next.
+    /// Gives all buffers back to the queue, unused.
     func empty(into queue: Virtqueue) {
         for index in (first..<end).reversed() where pieces[index].isLast { queue.putBack(pieces[index].head) }
         first = 0
@@ -41,7 +41,7 @@ final class RxBufferQueue {
 
     // MARK: Filling
 
-    /// Fills the window up to `wanted` bytes as far as the driver has offered buffers; false if it is empty then.
+    /// Takes buffers up to `wanted` bytes, as far as the driver has offered them; false if there are none.
     func fill(_ wanted: Int, _ queue: Virtqueue) -> Bool {
         while bytes < wanted, makeRoom(), let chain = queue.next() { add(chain, queue) }
         return bytes > 0
@@ -49,13 +49,13 @@ final class RxBufferQueue {
 
     private func add(_ chain: DescriptorChain, _ queue: Virtqueue) {
         guard !chain.writable.isEmpty else {
-            // Nothing can be written to it.
+            // It has no room for any byte.
             queue.complete(chain.head, written: 0)
             return
         }
         for index in 0..<chain.writable.count where makeRoom() {
             guard let buffer = chain.writable[index] else { break }
-            // More than the largest frame is of no use.
+            // Bytes beyond the largest frame are never used.
             let used = buffer.prefix(overflow.capacity)
             vectors.set(end, used)
             pieces[end] = Piece(count: Int32(truncatingIfNeeded: used.count), head: chain.head, isLast: false)
@@ -65,7 +65,7 @@ final class RxBufferQueue {
         pieces[end &- 1].isLast = true
     }
 
-    /// Whether the table takes another entry and then one for the overflow; pushes the window back if that helps.
+    /// Whether the table has room for another entry and the overflow's; moves the entries to its start if that helps.
     private func makeRoom() -> Bool {
         if end < Self.capacity &- 1 { return true }
         guard first > 0 else { return false }
@@ -80,32 +80,32 @@ final class RxBufferQueue {
 
     // MARK: A frame
 
-    /// Reads a frame; the result is the tap's.
+    /// Reads a frame; returns the tap's result.
     func read(_ tap: TapQueue) -> Int {
-        roomThen = bytes
+        bytesAtRead = bytes
         guard bytes < overflow.capacity else { return tap.read(into: vectors, first..<end) }
         vectors.set(end, overflow.all)
         return tap.read(into: vectors, first..<end &+ 1)
     }
 
-    /// Whether a frame fits the window.
+    /// Whether a frame fits the buffers.
     enum Fit {
         case fits
-        /// The driver has to offer more.
+        /// Not before the driver offers more.
         case waits
-        /// It takes more buffers than the window can have.
+        /// Not at all: it needs more entries than the table has.
         case neverFits
     }
 
-    /// Adds the driver's next buffers for a frame of `count` bytes that is partly in the overflow, and copies that.
+    /// Takes buffers for a frame of `count` bytes that is partly in the overflow, and copies that part.
     func complete(_ count: Int, _ queue: Virtqueue) -> Fit {
         while bytes < count {
             guard makeRoom() else { return .neverFits }
             guard let chain = queue.next() else { return .waits }
             add(chain, queue)
         }
-        var rest = overflow.all.prefix(count &- roomThen)
-        var skip = roomThen
+        var rest = overflow.all.prefix(count &- bytesAtRead)
+        var skip = bytesAtRead
         var index = first
         while rest.count > 0, index < end, let entry = vectors.slice(index) {
             rest = rest.dropFirst(entry.dropFirst(skip).copy(from: rest))
@@ -115,7 +115,7 @@ final class RxBufferQueue {
         return .fits
     }
 
-    /// Gives the driver the buffers that a frame of `count` bytes has filled, and says in its header how many these are.
+    /// Gives the driver the buffers of a frame of `count` bytes, and stores their number in the frame's header.
     func give(_ count: Int, _ queue: Virtqueue) {
         var left = count
         var index = first
@@ -140,25 +140,25 @@ final class RxBufferQueue {
         bytes &-= taken
     }
 
-    // MARK: Its bytes
+    // MARK: Bytes of a frame
 
-    /// An integer of the frame, little-endian; zero where there is none.
+    /// A little-endian integer of the frame; bytes beyond its end are zero.
     func load<T: FixedWidthInteger & UnsignedInteger>(_ type: T.Type = T.self, at offset: Int) -> T {
         if let value: T = vectors.slice(first)?.load(at: offset) { return value }
         var value: T = 0
         for position in 0..<MemoryLayout<T>.size {
-            guard let (entry, place) = find(offset &+ position), let byte = entry.byte(at: place) else { break }
+            guard let (entry, index) = find(offset &+ position), let byte = entry.byte(at: index) else { break }
             value |= T(byte) << T(truncatingIfNeeded: 8 &* position)
         }
         return value
     }
 
-    /// Stores an integer into the frame, as far as there is one.
+    /// Stores a little-endian integer in the frame; drops bytes beyond its end.
     func store<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at offset: Int) {
         if let entry = vectors.slice(first), entry.store(value, at: offset) { return }
         for position in 0..<MemoryLayout<T>.size {
-            guard let (entry, place) = find(offset &+ position) else { return }
-            entry.store(UInt8(truncatingIfNeeded: value >> T(truncatingIfNeeded: 8 &* position)), at: place)
+            guard let (entry, index) = find(offset &+ position) else { return }
+            entry.store(UInt8(truncatingIfNeeded: value >> T(truncatingIfNeeded: 8 &* position)), at: index)
         }
     }
 

@@ -1,9 +1,9 @@
 import Backends
 import Host
 
-/// Writes the driver's frames to one queue of a tap, straight from guest memory and in their order.
+/// Writes the driver's frames to one queue of a tap, directly from guest memory and in order.
 ///
-/// A frame that the tap does not take waits until it does, and the driver's further frames stay in the queue.
+/// If the tap is full, one frame waits for it, and further frames stay in the queue.
 final class Transmitter {
     private let tap: TapQueue
     /// The frame under way.
@@ -11,16 +11,16 @@ final class Transmitter {
     private var head: UInt16 = 0
     private var segments = 0
     private var bytes = 0
-    /// Whether it waits for the tap.
+    /// Whether the frame waits for the tap.
     private var isWaiting = false
     private var hasFailed = false
     private var queue: Virtqueue?
     private var counts = NetworkCounters()
 
-    /// Whether frames go to the tap. If not, they are dropped.
+    /// Whether frames go to the tap; if not, they are dropped.
     var isOpen = false
 
-    /// The most buffers that the kernel takes at once (`UIO_MAXIOV`).
+    /// The most buffers of one write (`UIO_MAXIOV`).
     private static let mostSegments = 1024
 
     init(_ tap: TapQueue) {
@@ -31,15 +31,15 @@ final class Transmitter {
 
     func start(_ queue: Virtqueue?) { self.queue = queue }
 
-    /// Forgets the queue, which keeps the frame that waits.
+    /// Forgets the queue, and gives a frame that waits back to it.
     func stop() {
         if isWaiting { queue?.putBack(head) }
         queue = nil
         isWaiting = false
     }
 
-    /// Sends what the driver has offered.
-    func transmit() -> RxOutcome {
+    /// Sends the frames that the driver has offered.
+    func transmit() -> NextAction {
         guard let queue, queue.takesRequests else { return .nothing }
         if isWaiting, !write(queue) { return .poll }
         while let chain = queue.next() {
@@ -54,7 +54,7 @@ final class Transmitter {
         return .failed
     }
 
-    /// Notes where a frame is; false for one that is not to be sent.
+    /// Takes a frame's buffers; false for a frame that must not be sent.
     private func take(_ chain: DescriptorChain) -> Bool {
         let frame = chain.readable
         guard isOpen else {
@@ -74,7 +74,7 @@ final class Transmitter {
         return true
     }
 
-    /// Writes the frame and gives it back to the driver; false if the tap does not take it now.
+    /// Writes the frame and gives it back to the driver; false if the tap is full.
     private func write(_ queue: Virtqueue) -> Bool {
         var result = tap.write(from: vectors, 0..<segments)
         while result == -Int(Errno.interrupted.rawValue) { result = tap.write(from: vectors, 0..<segments) }
