@@ -17,9 +17,11 @@ final class VsockRig {
     let device: UnixVsockDevice
     let guest: VsockGuest
 
-    /// - Parameter pathLength: of the device's socket, if it matters.
+    /// - Parameters:
+    ///   - pathLength: of the device's socket, if it matters.
+    ///   - state: what the device is made from, if it is not new.
     init(
-        buffers: Int = 64, bufferSize: Int = 44 + 4096, pathLength: Int? = nil,
+        buffers: Int = 64, bufferSize: Int = 44 + 4096, pathLength: Int? = nil, restoring state: DeviceState? = nil,
         _ change: (inout UnixVsockDevice.Limits) -> Void = { _ in }
     ) throws {
         let folder = "/tmp/apus-test-vsock-" + randomBytes(8).map { String($0, radix: 16) }.joined()
@@ -31,6 +33,7 @@ final class VsockRig {
         var limits = UnixVsockDevice.Limits()
         change(&limits)
         device = UnixVsockDevice(id: "vsock0", guestCID: 3, sockets: sockets, limits: limits)
+        if let state { try device.restore(state) }
         guest = try VsockGuest(device, reactor: reactor, buffers: buffers, bufferSize: bufferSize)
     }
 

@@ -227,21 +227,6 @@ import Virtio
         #expect(try rig.guest.next().destinationPort == 2)
     }
 
-    @Test func theTransportIsReset() throws {
-        let rig = try VsockRig()
-        let (program, _) = try rig.connectFromHost()
-        let buffer = try rig.guest.driver.allocate(8)
-        rig.guest.eventQueue.setChain([DriverQueue.Buffer(buffer, 8, isWritable: true)])
-        rig.guest.eventQueue.submit(0)
-        rig.guest.driver.settle()
-        #expect(rig.guest.eventQueue.usedCount == 0)
-        try rig.guest.driver.memory.store(UInt64.max, at: buffer)
-        rig.device.resetTransport()
-        try rig.wait { rig.guest.eventQueue.usedCount == 1 && program.isAtEnd }
-        #expect(rig.guest.eventQueue.takeUsed()?.written == 4)
-        #expect(try rig.guest.driver.memory.load(at: buffer, as: UInt32.self) == 0)
-    }
-
     @Test func aRemovedDeviceLeavesNothingBehind() throws {
         weak var device: UnixVsockDevice?
         do {

@@ -10,6 +10,7 @@ package enum DeviceState: Equatable, Sendable {
     /// The limiter of an entropy device, if it has one.
     case entropy(RateLimiter.State?)
     case network(NetDevice.State)
+    case unixVsock(UnixVsockDevice.State)
 }
 
 extension StateError {

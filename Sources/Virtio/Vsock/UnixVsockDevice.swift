@@ -31,7 +31,7 @@ package final class UnixVsockDevice: VirtioDevice {
     private let connect: Connect
     private var context: DeviceContext?
     private var reactor: Reactor?
-    private var owesTransportReset = false
+    private var transportReset = TransportReset()
     /// `process` fills the guest's buffers, or takes its packets: another turn for that is not needed.
     private var isServing = false
     private var isTaking = false
@@ -68,9 +68,10 @@ package final class UnixVsockDevice: VirtioDevice {
 
     override package func process(_ queue: Virtqueue) {
         switch queue.index {
+        case Queues.event: serveEvents(queue)
+        case _ where transportReset.precedesTraffic && context?.queue(Queues.event) != nil: break
         case Queues.receive: serveGuest(queue)
-        case Queues.transmit: takePackets(queue)
-        default: sendEvents(queue)
+        default: takePackets(queue)
         }
     }
 
@@ -81,7 +82,7 @@ package final class UnixVsockDevice: VirtioDevice {
         context = nil
         forEachConnection(close)
         rx.reset()
-        owesTransportReset = false
+        transportReset = TransportReset()
     }
 
     override package func retired() {
@@ -93,27 +94,37 @@ package final class UnixVsockDevice: VirtioDevice {
         for slot in 0..<connections.capacity where connections[slot].phase != .unused { body(slot) }
     }
 
-    // MARK: Events
+    // MARK: State
 
-    /// Ends all connections and tells the guest so (virtio 1.2 section 5.10.6.7).
-    package func resetTransport() {
-        forEachConnection(close)
-        owesTransportReset = true
-        if let queue = context?.queue(Queues.event) { context?.resume(queue) }
+    override package var deviceState: DeviceState {
+        .unixVsock(State(guestCID: guestCID, nextPort: connections.nextPort))
     }
 
-    private func sendEvents(_ queue: Virtqueue) {
-        while owesTransportReset, let chain = queue.next() {
-            // `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET`
-            let isWritten = chain.writable.put(UInt32(0))
-            if isWritten { owesTransportReset = false } else { complain("a buffer for events is too small") }
-            queue.complete(chain.head, written: isWritten ? 4 : 0)
+    override package func restore(_ state: DeviceState) throws(StateError) {
+        guard case .unixVsock(let state) = state else {
+            throw StateError("\(id): the saved state belongs to a device of another type")
+        }
+        try state.check(for: id, deviceCID: guestCID)
+        connections.nextPort = state.nextPort
+        transportReset = .due
+    }
+
+    private func serveEvents(_ queue: Virtqueue) {
+        let precededTraffic = transportReset.precedesTraffic
+        let outcome = transportReset.serve(queue)
+        if outcome.contains(.smallBuffer) { complain("a buffer for events is too small") }
+        if outcome.contains(.sent) { forEachConnection { if connections[$0].isKnownToGuest { close($0) } } }
+        if outcome.contains(.answered) { wakeReceive() }
+        if precededTraffic {
+            wakeReceive()
+            wakeTransmit()
         }
     }
 
     // MARK: Packets for the guest
 
     private func serveGuest(_ queue: Virtqueue) {
+        guard !transportReset.holdsReceive else { return }
         isServing = true
         while let served = rx.serveNext(queue) {
             if let read = served.read { submit(read, served.slot, .receive) }
@@ -173,6 +184,8 @@ package final class UnixVsockDevice: VirtioDevice {
     private func takeUnconnected(_ packet: VsockHeader, _ ports: VsockPorts) {
         if packet.isForHostStream, packet.operation == .request {
             dial(ports, packet)
+        } else if transportReset.holdsReceive, packet.operation != .request {
+            // The connection it is for ends with the transport reset, and a new one may get its ports.
         } else if packet.operation != .reset {
             refuse(ports, sourceCID: packet.destinationCID, type: packet.type)
         }

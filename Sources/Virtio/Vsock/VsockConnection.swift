@@ -281,6 +281,15 @@ struct VsockConnection: BitwiseCopyable {
 
     // MARK: Ends
 
+    /// Whether the guest has been told of the connection, or has asked for it and been answered.
+    var isKnownToGuest: Bool {
+        switch phase {
+        case .unused, .greeting, .dialing: false
+        case .requesting, .connected: pendingReplies.isDisjoint(with: [.request, .response])
+        case .draining, .ending, .closing: true
+        }
+    }
+
     /// The guest has left.
     ///
     /// - Returns: whether its data still goes to the host; if not, the owner closes the connection.

@@ -38,6 +38,8 @@ final class VsockFuzz: FuzzSubject {
     func fuzz(_ input: inout FuzzInput) throws {
         programs = []
         connections = [(Self.port, 60)]
+        // A device made from a state tells its driver first.
+        if input.oneIn(4) { try device.restore(device.deviceState) }
         try stage.begin(&input)
         try stage.run(&input, compose: compose, event: event)
         try expect(device.connectionCount <= 16, "\(device.connectionCount) connections")
@@ -72,7 +74,6 @@ final class VsockFuzz: FuzzSubject {
         try stage.turn(3)
         connections = [(Self.port, 60)] + Array(zip(stage.written(to: 0, at: 16), stage.written(to: 0, at: 20)))
         if input.oneIn(8) { return try flood(&input) }
-        if input.oneIn(64) { device.resetTransport() }
         guard !programs.isEmpty else { return }
         let program = programs[input.below(programs.count)]
         switch input.below(8) {
