@@ -1,28 +1,30 @@
 import Host
 
-/// What a machine's process is to see of the host, and as whom, from its start on. All of it needs root.
+/// The namespaces, root directory and user that the process takes on at its start. Each requires root.
 package struct Jail: Sendable {
-    /// The directory that becomes the root; nothing else is left of the host's files.
+    /// The directory that becomes the root; the process sees no other files of the host.
     package var root: String?
-    /// Paths of character devices that the root gets, as far as the host has them.
+    /// Paths of character devices to create in the root, if the host has them.
     package var devices: [String] = []
     /// The file of the network namespace to join.
     package var network: String?
     /// The directory of the control group to join.
     package var cgroup: String?
-    /// Whether the process sees no others but its own threads.
+    /// Whether the process runs in a new PID namespace.
     package var newPIDNamespace = false
-    /// Who the process becomes: user and group, with no other groups.
+    /// The user and group to run as, without supplementary groups.
     package var user: (id: UInt32, group: UInt32)?
 
+    /// No jail.
     package init() {}
 
-    /// Puts this process in. It has one thread and no files that it opened, so that all paths it uses from then on are
-    /// those of the jail.
+    /// Moves this process into the jail. Call it with one thread and before opening files: all later paths are paths
+    /// inside the jail.
     ///
-    /// With `newPIDNamespace` this returns in a child, and the caller stays outside to stand in for it until it ends.
+    /// With `newPIDNamespace` it returns in a child process. The caller stays outside, forwards signals to the child and
+    /// exits with it.
     ///
-    /// - Returns: the number of this process for those outside.
+    /// - Returns: the process id outside the jail.
     package func enter() throws(JailError) -> Int32 {
         if let cgroup { try join(cgroup: cgroup) }
         if let network { try join(network: network) }
@@ -34,7 +36,7 @@ package struct Jail: Sendable {
             }
         }
         if newPIDNamespace {
-            try attempt("newpid", "cannot be bound to the process outside") { () throws(Errno) in
+            try attempt("newpid", "cannot set the parent-death signal") { () throws(Errno) in
                 try HostProcess.endWithParent()
             }
         }
@@ -56,13 +58,13 @@ package struct Jail: Sendable {
         } catch {
             throw JailError(
                 "netns",
-                error == .invalidArgument ? "'\(path)' is no network namespace" : "cannot join '\(path)': \(error)")
+                error == .invalidArgument ? "'\(path)' is not a network namespace" : "cannot join '\(path)': \(error)")
         }
     }
 
-    /// Goes on in a child that sees no other processes.
+    /// Forks a child in a new PID namespace and returns in it, with its process id outside.
     private func moveIntoChild() throws(JailError) -> Int32 {
-        try attempt("newpid", "cannot start a process of its own") { () throws(Errno) in
+        try attempt("newpid", "cannot start a process in a new PID namespace") { () throws(Errno) in
             try Namespaces.unsharePIDNamespace()
             let pipe = try HostProcess.pipe()
             let before = HostProcess.holdSignals()
@@ -76,7 +78,7 @@ package struct Jail: Sendable {
             }
             before.restore()
             let reading = try pipe.first.duplicate()
-            // Without this process's own writing end, the end of the other one ends the reading.
+            // Close this process's write end, so that the parent's death ends the read.
             _ = consume pipe
             let bytes = try reading.read(count: 4)
             guard bytes.count == 4 else { throw .noProcess }
@@ -86,7 +88,7 @@ package struct Jail: Sendable {
 
     private func change(root path: String) throws(JailError) {
         let numbers = devices.map { ($0, characterDevice(at: $0)) }
-        try attempt("chroot", "cannot have mounts of its own") { () throws(Errno) in
+        try attempt("chroot", "cannot create a mount namespace") { () throws(Errno) in
             try Namespaces.separateMounts()
         }
         let root = try Self.open(root: path)
@@ -103,12 +105,12 @@ package struct Jail: Sendable {
             throw JailError(
                 "chroot",
                 error == .tooManyLinks
-                    ? "'\(path)' has a symbolic link; write the path that it leads to"
+                    ? "'\(path)' contains a symbolic link; pass the path without symbolic links"
                     : "cannot open '\(path)': \(error)")
         }
     }
 
-    /// Makes a device in the root, and the folders on its way.
+    /// Creates a device file in the root, and its parent directories.
     private func make(_ path: String, _ number: UInt64, in root: borrowing FileDescriptor) throws(JailError) {
         let names = path.split(separator: "/").map { String($0) }
         do throws(Errno) {
@@ -119,7 +121,8 @@ package struct Jail: Sendable {
             throw JailError(
                 "chroot",
                 error == .tooManyLinks || error == .exists
-                    ? "something else has the place of \(path) there" : "cannot make \(path) there: \(error)")
+                    ? "cannot create \(path) in the root: another file exists there; remove it"
+                    : "cannot create \(path) in the root: \(error)")
         }
     }
 
@@ -129,14 +132,16 @@ package struct Jail: Sendable {
         do throws(Errno) {
             return try body()
         } catch {
-            throw JailError(key, "\(problem): \(error)\(error == .notPermitted ? "; only root can" : "")")
+            throw JailError(key, "\(problem): \(error)\(error == .notPermitted ? "; start apus as root" : "")")
         }
     }
 }
 
-/// Why a process cannot be put into its jail: the key of `-sandbox` that asks for it, and what is wrong.
+/// A failure to enter the jail.
 package struct JailError: Error, Equatable, Sendable {
+    /// The key of `-sandbox` that failed.
     package let key: String
+    /// What failed, the cause and the remedy.
     package let problem: String
 
     init(_ key: String, _ problem: String) {

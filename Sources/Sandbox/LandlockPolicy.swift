@@ -1,47 +1,51 @@
 package import Host
 
-/// What a running machine may still reach, with the threads that it starts: paths, and privileges.
+/// The paths and capabilities that the process keeps while the guest runs.
 package struct LandlockPolicy: Sendable {
-    /// Whether paths are limited.
+    /// Whether Landlock limits paths.
     package enum PathLimit: Sendable {
         case none
-        /// Where the kernel can.
+        /// Limit paths if the kernel has Landlock.
         case ifPossible
+        /// Limit paths, or fail.
         case always
     }
 
-    /// The machine's own files, which it removes at its end.
+    /// Sockets and the pid file, which Apus removes at its end.
     package var ownFiles: [String] = []
-    /// Files, and directories of files, that devices to come may use.
+    /// Files, and directories of files, that hot-plugged devices may use.
     package var usable: [String] = []
-    /// Such files where they exist.
+    /// Files like `usable`, but ignored if they do not exist.
     package var usableIfThere: [String] = []
+    /// Whether to limit paths.
     package var paths = PathLimit.ifPossible
-    /// What it keeps of its privileges.
+    /// The capabilities to keep.
     package var capabilities: Capabilities = []
 
+    /// No paths and no capabilities.
     package init() {}
 
-    /// Gives up the rest, in the calling thread and all it starts: before it starts any, and when all is open that the
-    /// machine begins with.
-    package func limit() throws(ReachError) {
+    /// Applies the policy to the calling thread and all threads that it starts later.
+    ///
+    /// Call it before the first thread starts, and after all files of the command line are open.
+    package func limit() throws(LandlockError) {
         do throws(Errno) {
             try Capabilities.gainNone()
             try limitCapabilities()
         } catch {
-            throw ReachError("cannot give up privileges: \(error)")
+            throw LandlockError("cannot drop capabilities: \(error)")
         }
         guard paths != .none else { return }
         guard PathRules.kernelVersion > 0 else {
             guard paths == .ifPossible else {
-                throw ReachError("this kernel has no Landlock, or does not use it; write landlock=off")
+                throw LandlockError("cannot limit paths: the kernel has no Landlock, or disables it; use landlock=off")
             }
-            return Log.info("sandbox", "this kernel has no Landlock: paths are not limited")
+            return Log.info("sandbox", "the kernel has no Landlock; Apus does not limit paths")
         }
         try limitPaths()
     }
 
-    /// The directories that the machine takes its own files out of.
+    /// The directories of `ownFiles`.
     private var ownFolders: Set<String> {
         Set(
             ownFiles.map { path in
@@ -54,7 +58,7 @@ package struct LandlockPolicy: Sendable {
         let present = try Capabilities.current()
         guard !present.isEmpty else { return }
         var kept = present.intersection(capabilities)
-        // Its own files may lie where only privilege lets it remove them.
+        // Removing `ownFiles` may require CAP_DAC_OVERRIDE: try without it, and keep it if it is needed.
         if present.contains(.allFiles), !kept.contains(.allFiles), !ownFolders.isEmpty {
             try Capabilities.set(present, usable: kept)
             if !ownFolders.allSatisfy(mayChangeFiles) { kept.insert(.allFiles) }
@@ -62,12 +66,12 @@ package struct LandlockPolicy: Sendable {
         try Capabilities.set(kept, usable: kept)
     }
 
-    private func limitPaths() throws(ReachError) {
+    private func limitPaths() throws(LandlockError) {
         let rules: PathRules
         do throws(Errno) {
             rules = try PathRules()
         } catch {
-            throw ReachError("cannot limit paths: \(error)")
+            throw LandlockError("cannot limit paths: \(error)")
         }
         for folder in ownFolders { try allow(.remove, folder, rules) }
         for path in usable { try allow(.use, path, rules, key: "landlock-paths: ") }
@@ -75,24 +79,25 @@ package struct LandlockPolicy: Sendable {
         do throws(Errno) {
             try rules.enforce()
         } catch {
-            throw ReachError("cannot limit paths: \(error)")
+            throw LandlockError("cannot limit paths: \(error)")
         }
     }
 
-    /// - Parameter key: what the error for a path that was given begins with.
+    /// - Parameter key: the prefix of the error, for a path of the command line.
     private func allow(
         _ rights: PathRights, _ path: String, _ rules: borrowing PathRules, key: String = ""
-    ) throws(ReachError) {
+    ) throws(LandlockError) {
         do throws(Errno) {
             try rules.allow(rights, at: path)
         } catch {
-            throw ReachError("\(key)cannot leave '\(path)' within reach: \(error)")
+            throw LandlockError("\(key)cannot allow '\(path)': \(error)")
         }
     }
 }
 
-/// Why a machine cannot be limited.
-package struct ReachError: Error, Equatable, Sendable, CustomStringConvertible {
+/// A failure to drop capabilities or to limit paths.
+package struct LandlockError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What failed, the cause and the remedy.
     package let description: String
 
     init(_ description: String) {

@@ -1,12 +1,12 @@
 package import Host
 
-/// The file that names this process, removed when it goes.
+/// The pid file. Its deinitializer removes it.
 package struct PidFile: ~Copyable {
     private let path: String
 
-    /// Writes `number`, the process's, in decimal without a line end, to a new file with mode 0600.
+    /// Creates the file with mode 0600 and writes the process id `number` in decimal, without a line end.
     ///
-    /// - Throws: `EEXIST` if there is such a file already.
+    /// - Throws: `EEXIST` if the file exists.
     package init(_ path: String, number: Int32) throws(Errno) {
         try Self.write(path, number)
         self.path = path

@@ -1,17 +1,17 @@
 package import Host
 
-/// The system call filters of this process, one for each role of a thread, which are made once and installed by every
-/// thread for itself.
+/// The seccomp filters of this process, one for each thread role. Each thread installs its own.
 package struct SeccompFilters: Sendable {
-    /// The exit status of a process that one of its threads has ended by a forbidden call: the number of `SIGSYS`.
+    /// The exit status after a forbidden system call: the number of `SIGSYS`.
     package static let violationStatus: Int32 = 31
 
     private let main: SystemCallFilter
     private let iothread: SystemCallFilter?
     private let vcpu: SystemCallFilter
 
-    /// Makes the filters for a machine with these needs and prepares the process for them: before it starts threads, in
-    /// the process that is to stay, and when the log is open.
+    /// Makes the filters for this profile and installs the handler of `SIGSYS`.
+    ///
+    /// Call it in the VM's final process, before the first thread starts and after the log is open.
     ///
     /// - Throws: `ENOSYS` or `EINVAL` if the kernel has no seccomp.
     package init(_ needs: SyscallProfile) throws(Errno) {
@@ -23,7 +23,7 @@ package struct SeccompFilters: Sendable {
         try SystemCallFilter.prepareProcess(log: Log.descriptor, status: Self.violationStatus)
     }
 
-    /// Leaves the calling thread only the system calls of its role, for good.
+    /// Restricts the calling thread permanently to the system calls of its role.
     package func install(_ role: ThreadRole) throws(Errno) {
         switch role {
         case .main: try main.install()

@@ -1,17 +1,17 @@
 import CHost
 package import Host
 
-/// What a thread is for, which decides about the system calls it may make.
+/// The role of a thread, which determines its system calls.
 package enum ThreadRole: String, CaseIterable, Sendable {
-    /// Owns the devices without an iothread, QMP, signals and the process's end.
+    /// The main reactor: devices without an iothread, QMP, signals and process exit.
     case main
-    /// Owns the devices that were given to it.
+    /// The reactor of devices with `iothread=`.
     case iothread
-    /// Runs the guest.
+    /// A vCPU thread.
     case vcpu
 }
 
-/// What a machine has that makes its threads need more than the usual system calls.
+/// The features of a VM that require additional system calls.
 package struct SyscallProfile: OptionSet, Sendable {
     package let rawValue: UInt32
 
@@ -19,32 +19,31 @@ package struct SyscallProfile: OptionSet, Sendable {
         self.rawValue = rawValue
     }
 
-    /// Disks and network cards that may be plugged in while it runs.
+    /// Hot plug of disks and NICs.
     package static let hotPlug = SyscallProfile(rawValue: 1 << 0)
-    /// Taps whose frames it moves itself.
+    /// Taps whose frames Apus moves.
     package static let taps = SyscallProfile(rawValue: 1 << 1)
     /// Devices that the kernel serves.
     package static let vhost = SyscallProfile(rawValue: 1 << 2)
-    /// Unix sockets of other programs, which it connects to while it runs.
+    /// Connections to Unix sockets of other programs while the guest runs.
     package static let connections = SyscallProfile(rawValue: 1 << 3)
-    /// Threads for devices.
+    /// Iothreads.
     package static let iothreads = SyscallProfile(rawValue: 1 << 4)
-    /// Threads for devices that get their names later.
+    /// Spare threads, which get their names when `object-add` makes them iothreads.
     package static let spareIOThreads = SyscallProfile(rawValue: 1 << 5)
 
-    /// These, and what may come of them later.
+    /// The profile with everything that hot plug may add.
     var complete: SyscallProfile { contains(.hotPlug) ? union([.taps, .vhost]) : self }
 }
 
-/// The system calls that a thread of each role makes after its start, with their arguments where these decide what a
-/// call can do. All others end the process.
+/// The system calls that a thread of each role makes after its start, with the arguments that matter for security. Any
+/// other call ends the process.
 ///
-/// No thread is started, no program run and no memory made executable by then, and a file is opened only for a disk or
-/// a network card that is plugged in: what a reactor does with files and sockets goes through its ring, which has
-/// restrictions of its own. The one kind of socket made is a Unix stream, which is why that does not go through the
-/// ring: a ring could not tell it from others.
+/// No role can start a thread, execute a program or map executable memory. Only hot plug of disks and NICs opens files.
+/// Reactors read and write files and sockets through their rings, which have restrictions of their own. The exception is
+/// socket(2), which a filter can limit to Unix stream sockets and a ring cannot.
 package enum SyscallPolicy {
-    /// The role's calls in a machine that has these needs.
+    /// The calls of a role under this profile.
     package static func calls(of role: ThreadRole, in needs: SyscallProfile) -> [AllowedCall] {
         switch role {
         case .main: main(needs.complete)
@@ -58,7 +57,7 @@ package enum SyscallPolicy {
     private static var vcpu: [AllowedCall] {
         [
             allow(SYS_ioctl, requests([UInt32(truncatingIfNeeded: HOST_KVM_RUN)])),
-            // After a kick.
+            // The end of the kick signal's handler.
             allow(SYS_rt_sigreturn),
         ] + everyThread() + threadEnd
     }
@@ -66,56 +65,56 @@ package enum SyscallPolicy {
     private static func iothread(_ needs: SyscallProfile) -> [AllowedCall] {
         reactor(needs) + threadEnd
             + when(needs, have: [.taps, .vhost], allow(SYS_ioctl, requests(deviceChanges(needs))))
-            // It takes the name of the iothread that it becomes.
+            // A spare thread takes the name of its iothread.
             + when(needs, have: .spareIOThreads, allow(SYS_prctl, oneOf(argument: 0, [PR_SET_NAME])))
     }
 
     private static func main(_ needs: SyscallProfile) -> [AllowedCall] {
         reactor(needs, alsoWaitingFor: [joining]) + [
-            // Kicking a vCPU's thread: only a thread of this process, only with this signal. Waiting for the threads.
+            // Kick a vCPU thread: only threads of this process, only with this signal. Join threads.
             allow(SYS_getpid), allow(SYS_rt_sigprocmask), allow(SYS_tgkill, ownProcess, kick),
-            // A client of the serial port has its socket twice; images are locked when the machine runs.
-            allow(SYS_fcntl, command(needs.contains(.hotPlug) ? ownCommands + adoption : ownCommands)),
+            // Duplicate the socket of a console's client; lock images while the guest runs.
+            allow(SYS_fcntl, command(needs.contains(.hotPlug) ? ownCommands + adoptionCommands : ownCommands)),
             allow(SYS_setsockopt, level(IPPROTO_TCP), option(TCP_NODELAY)),
-            // A disk that grows.
+            // block_resize.
             allow(SYS_ftruncate),
-            // The end: sockets' files and the pidfile go, if they are still the same, and the terminal is as before.
+            // Process exit: remove the sockets' files and the pid file, unless replaced; restore the terminal.
             allow(SYS_unlink),
-            // The C library asks for a terminal's mode when it sets one. Going on after a pause: each guest clock is
-            // told.
+            // The C library reads a terminal's mode before it sets one. At a resume, KVM_KVMCLOCK_CTRL reports the
+            // pause to each vCPU's clock.
             allow(SYS_ioctl, requests(mainRequests(needs) + deviceChanges(needs))),
             allow(SYS_exit_group),
         ]
-            // A guest's connection to a program of the host, and the end of one of its directions. The kernel tells a
-            // tap's MTU by any socket.
+            // Connect a guest to a program of the host, and shut down one direction. A tap's MTU: SIOCGIFMTU works on
+            // any socket.
             + when(needs, have: [.connections, .hotPlug], AllowedCall(SYS_socket, unixStream))
             + when(needs, have: .connections, allow(SYS_connect), allow(SYS_shutdown))
-            // The image and the doorbells of a disk that is plugged in, and the address of a card. How direct transfers
-            // must be aligned is found out by reading where the file system does not tell.
+            // Open the image of a hot-plugged disk, and choose a NIC's MAC address. If statx does not report the
+            // alignment of direct I/O, find it by test reads.
             + when(
                 needs, have: .hotPlug, allow(SYS_openat, .without(argument: 2, bits: creation)),
                 allow(SYS_statx), allow(SYS_pread64), allow(SYS_getrandom))
     }
 
-    // MARK: What several roles have
+    // MARK: Calls of several roles
 
-    /// - Parameter operations: what it waits for beside locks.
+    /// - Parameter operations: futex operations besides those of locks.
     private static func everyThread(alsoWaitingFor operations: [Int32] = []) -> [AllowedCall] {
         [
-            // Waking another thread; a line on the log.
+            // Wake another thread; write a log line.
             allow(SYS_write),
-            // Locks, and waiting for an answer.
+            // Locks, and waits for a reactor's reply.
             allow(SYS_futex, operation(locking + operations)),
-            // A lock's owner is the number of its thread.
+            // A priority-inheritance lock holds its owner's thread id.
             allow(SYS_gettid),
-            // Where the C library cannot read the clock by itself.
+            // The vDSO falls back to this call without a usable clock source.
             allow(SYS_clock_gettime),
-            // There is one heap, and no memory of it may be run as code.
+            // The heap: one for all threads, never executable.
             allow(SYS_brk), allow(SYS_mmap, .without(argument: 2, bits: UInt32(PROT_EXEC))),
         ]
     }
 
-    /// The thread's end gives its stack back; any thread's end.
+    /// The exit of a thread, which frees its stack, and of the process.
     private static var threadEnd: [AllowedCall] {
         [
             allow(SYS_rt_sigprocmask), allow(SYS_madvise, advice(MADV_DONTNEED)), allow(SYS_exit),
@@ -127,43 +126,43 @@ package enum SyscallPolicy {
         everyThread(alsoWaitingFor: operations) + [
             allow(SYS_io_uring_enter),
             allow(SYS_io_uring_register, registration(UInt32(IORING_REGISTER_FILES_UPDATE))),
-            // Whether the log takes a line.
+            // Check whether the log is writable.
             allow(SYS_poll),
             allow(SYS_munmap), allow(SYS_close),
-            // A disk's new size.
+            // Read a disk's new size.
             allow(SYS_newfstatat),
         ]
             // Frames of a tap.
             + when(needs, have: .taps, allow(SYS_readv), allow(SYS_writev))
-            // The doorbells of a device that is plugged in.
+            // Doorbells of a hot-plugged device.
             + when(needs, have: .hotPlug, allow(SYS_eventfd2))
     }
 
-    /// What locks of Swift and of the C library, and our own waiting, do with a word of this process.
+    /// The futex operations of Swift's and the C library's locks, and of Apus's own waits; private to this process.
     private static var locking: [Int32] {
         [FUTEX_WAIT, FUTEX_WAKE, FUTEX_LOCK_PI, FUTEX_UNLOCK_PI].map { $0 | FUTEX_PRIVATE_FLAG }
     }
 
-    /// How the C library waits for a thread's end.
+    /// The futex operation of pthread_join.
     private static var joining: Int32 { FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME }
 
     private static var ownCommands: [Int32] { [F_DUPFD_CLOEXEC, F_SETLK] }
 
-    /// A descriptor that a client hands over, or a file that is opened, becomes a device's.
-    private static var adoption: [Int32] { [F_SETFD, F_GETFL, F_SETFL] }
+    /// The commands for a file descriptor that a client passes, or that hot plug opens.
+    private static var adoptionCommands: [Int32] { [F_SETFD, F_GETFL, F_SETFL] }
 
-    /// How a file is opened that is made, or cut off; the last is what only `O_TMPFILE` has.
+    /// The open flags that create or truncate a file; the last bit is specific to `O_TMPFILE`.
     private static var creation: UInt32 { UInt32(O_CREAT | O_TRUNC) | 0o20_000_000 }
 
-    /// Sockets that the kernel serves live on the main thread.
+    /// The main thread owns vhost-vsock devices.
     private static func mainRequests(_ needs: SyscallProfile) -> [UInt32] {
         [UInt32(TCGETS), UInt32(TCSETS), UInt32(truncatingIfNeeded: HOST_KVM_KVMCLOCK_CTRL)]
             + (needs.contains(.vhost) ? [UInt32(truncatingIfNeeded: HOST_VHOST_VSOCK_SET_RUNNING)] : [])
-            + (needs.contains(.hotPlug) ? plugging : [])
+            + (needs.contains(.hotPlug) ? hotPlugRequests : [])
     }
 
-    /// A driver chooses which frames of a tap it takes, and how many of its queues; it starts and stops the kernel's
-    /// work for a device, and whose device that is was settled before.
+    /// The requests that a driver causes: tap offloads and queues, and starting and stopping vhost. `VHOST_SET_OWNER`
+    /// is not one of them.
     private static func deviceChanges(_ needs: SyscallProfile) -> [UInt32] {
         let taps = [HOST_TUNSETOFFLOAD, HOST_TUNSETQUEUE]
         let vhost = [
@@ -176,8 +175,8 @@ package enum SyscallPolicy {
         }
     }
 
-    /// A host's disk, or a tap, that is plugged in.
-    private static var plugging: [UInt32] {
+    /// The requests that hot plug of a block device or a tap makes.
+    private static var hotPlugRequests: [UInt32] {
         [
             HOST_BLKGETSIZE64, HOST_BLKSSZGET, HOST_BLKPBSZGET, HOST_TUNSETIFF, HOST_TUNGETIFF, HOST_TUNSETVNETHDRSZ,
             HOST_SIOCGIFMTU, HOST_VHOST_SET_OWNER, HOST_VHOST_GET_FEATURES,
@@ -185,11 +184,11 @@ package enum SyscallPolicy {
     }
 }
 
-// MARK: The table's words
+// MARK: Helpers of the table
 
 private func allow(_ number: Int32, _ checks: ArgumentCheck...) -> AllowedCall { AllowedCall(number, checks) }
 
-/// These calls, if the machine needs any of `wanted`.
+/// These calls, if the profile has any of `wanted`.
 private func when(_ needs: SyscallProfile, have wanted: SyscallProfile, _ calls: AllowedCall...) -> [AllowedCall] {
     needs.isDisjoint(with: wanted) ? [] : calls
 }

@@ -1,4 +1,4 @@
-"""-sandbox: what the process gives up by itself, and the jail that it can be put into."""
+"""-sandbox: dropped privileges, limited paths, and the jail."""
 
 import ctypes
 import os
@@ -38,7 +38,7 @@ def need_landlock():
 
 
 def fails(options, text):
-    """Starts a machine that cannot be, and sees that one line says so."""
+    """Checks that a start fails with one line that contains `text`."""
     done = subprocess.run([APUS, *map(str, options)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and re.fullmatch(r"apus: -sandbox: .*\n", done.stderr), done
     assert text in done.stderr, (text, done.stderr)
@@ -133,7 +133,7 @@ def test_disks_come_from_the_paths_that_are_given(work):
         node = {"node-name": "a", "file": {"driver": "file", "filename": str(inside)}}
         refused(tiny.qmp, "blockdev-add", node, denied)
     options = [*Tiny.files(work), "-qmp", f"unix:{work}/q,server,nowait"]
-    text = f"-sandbox: landlock-paths: cannot leave '{work}/none' within reach: No such file"
+    text = f"-sandbox: landlock-paths: cannot allow '{work}/none': No such file"
     fails([*options, "-sandbox", f"on,landlock-paths={work}/none"], text)
 
 
@@ -198,21 +198,22 @@ def test_links_in_the_jail_are_refused(work):
     root, options = make_jail(work)
     link = work / "link"
     link.symlink_to(root)
-    fails([*options, "-sandbox", f"on,chroot={link}"], f"chroot: '{link}' has a symbolic link")
+    fails([*options, "-sandbox", f"on,chroot={link}"], f"chroot: '{link}' contains a symbolic link")
+    exists = "cannot create /dev/kvm in the root: another file exists there; remove it"
     victim = work / "victim"
     victim.mkdir()
     (root / "dev").symlink_to(victim)
-    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], "something else has the place of /dev/kvm there")
+    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], exists)
     (root / "dev").unlink()
     (root / "dev").mkdir()
     file = work / "file"
     file.write_text("")
     (root / "dev/kvm").symlink_to(file)
-    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], "something else has the place of /dev/kvm there")
+    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], exists)
     assert not list(victim.iterdir()) and file.stat().st_uid == 0
     (root / "dev/kvm").unlink()
     os.mknod(root / "dev/kvm", 0o600 | 0o020000, os.makedev(1, 3))
-    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], "something else has the place of /dev/kvm there")
+    fails([*options, "-sandbox", f"on,chroot={root},uid=1,gid=1"], exists)
 
 
 def test_processes_of_its_own(work):
@@ -279,7 +280,7 @@ def test_a_network_namespace(work):
             assert not os.path.samefile("/proc/self/ns/net", path)
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
-    fails([*options, "-sandbox", "on,netns=/etc/passwd"], "netns: '/etc/passwd' is no network namespace")
+    fails([*options, "-sandbox", "on,netns=/etc/passwd"], "netns: '/etc/passwd' is not a network namespace")
     fails([*options, "-sandbox", f"on,netns={work}/none"], f"netns: cannot open '{work}/none': No such file")
 
 
@@ -317,10 +318,10 @@ def test_only_root_can(work):
     options = [*Tiny.files(work), "-qmp", f"unix:{work}/q,server,nowait"]
     for path in work.iterdir():
         os.chmod(path, 0o644)
-    # Where that user reaches it, whoever else the project's folder belongs to.
+    # In a directory that the unprivileged user can read.
     apus = shutil.copy(APUS, work)
     for key, text in [
-        (f"chroot={work}", "chroot: cannot have mounts of its own"), ("newpid=on", "newpid: cannot start"),
+        (f"chroot={work}", "chroot: cannot create a mount namespace"), ("newpid=on", "newpid: cannot start"),
         ("uid=1,gid=1", "uid: cannot become user 1 with group 1"),
     ]:  # fmt: skip
         done = subprocess.run(
@@ -328,5 +329,5 @@ def test_only_root_can(work):
             extra_groups=[], cwd="/",
         )  # fmt: skip
         assert done.returncode == 1, done
-        wanted = rf"apus: -sandbox: {text}.*: Operation not permitted; only root can\n"
+        wanted = rf"apus: -sandbox: {text}.*: Operation not permitted; start apus as root\n"
         assert re.fullmatch(wanted, done.stderr), done

@@ -1,6 +1,6 @@
-// Makes system calls on a thread that is filtered by its role, and ends with status 0 if it still can.
+// Makes system calls on a thread with the filter of its role, and exits with status 0 if the filter allows them.
 //
-// usage: SandboxProbe ROLE all              every call that the role's policy allows, but those that end the thread
+// usage: SandboxProbe ROLE all              every call that the role's policy allows, except those that end the thread
 //        SandboxProbe ROLE CALL [NUMBER...]  the call of this number, with up to six arguments
 import CHost
 import Glibc
@@ -12,7 +12,7 @@ func call(_ number: UInt32, _ arguments: [Int]) {
     _ = host_system_call(Int(number), all[0], all[1], all[2], all[3], all[4], all[5])
 }
 
-/// Arguments that the checks allow, and with which the call changes nothing.
+/// Arguments that pass the checks and make the call change nothing.
 func harmlessArguments(_ checks: [ArgumentCheck]) -> [[Int]] {
     checks.reduce([[-1, 0, 0, 0, 0, 0]]) { found, check in
         guard case .oneOf(let argument, let values) = check else { return found }

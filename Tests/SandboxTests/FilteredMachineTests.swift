@@ -4,11 +4,11 @@ import Sandbox
 import TestSupport
 import Testing
 
-/// A real machine, whose guest does nothing.
+/// The seccomp filters of a running VM with an idle guest.
 @Suite(.enabled(if: (try? FileDescriptor.open("/dev/kvm", .readWrite)) != nil))
 struct FilteredMachineTests {
     @Test(arguments: [true, false])
-    func eachThreadIsFilteredUnlessAskedNotTo(_ usesSeccomp: Bool) throws {
+    func eachThreadHasAFilterUnlessSeccompIsDisabled(_ usesSeccomp: Bool) throws {
         let folder = try ScratchFolder()
         try folder.write("kernel", [0xf4, 0xeb, 0xfd])  // hlt; jmp .
         try folder.write("initrd", [0])
@@ -31,7 +31,7 @@ struct FilteredMachineTests {
         #expect(Set(threads.keys).isSuperset(of: ["apus", "io1", "CPU 0/KVM", "CPU 1/KVM"]))
         for (thread, mode) in threads { #expect(mode == (usesSeccomp ? "2" : "0"), "\(thread)") }
 
-        // All that such a machine does may be done.
+        // The filters allow every call of these operations.
         let serial = try Socket.connect(unix: folder.path("serial"))
         for command in ["query-cpus", "query-block", "stop", "cont", "stop", "cont"] {
             try client.execute(command)
@@ -44,7 +44,7 @@ struct FilteredMachineTests {
         #expect(folder.remains(["kernel", "initrd", "disk"], ofProcess: id))
     }
 
-    /// The threads' filter modes, by name: 0 for none, 2 for a filter.
+    /// The seccomp modes of the process's threads, by thread name: 0 for none, 2 for a filter.
     private func filterModes(of process: Int32) throws -> [String: String] {
         var modes: [String: String] = [:]
         for thread in try names(in: "/proc/\(process)/task") {

@@ -1,7 +1,7 @@
 import Glibc
 import Host
 
-/// A folder for one test, gone when this object is.
+/// A temporary directory for one test; the deinitializer removes it.
 final class ScratchFolder {
     private let root: String
 
@@ -26,14 +26,14 @@ final class ScratchFolder {
         try FileDescriptor.open(path(name), .readOnly).read(count: 65536)
     }
 
-    /// Waits until a process is gone; answers whether these files are all that is left then.
+    /// Waits until a process has ended; returns whether exactly these files remain.
     func remains(_ expected: Set<String>, ofProcess process: Int32) -> Bool {
         while kill(process, 0) == 0 { sched_yield() }
         return (try? names(in: root)).map { Set($0) == expected } ?? false
     }
 }
 
-/// The names in a folder.
+/// The names of the files in a directory.
 func names(in path: String) throws(Errno) -> [String] {
     guard let folder = unsafe opendir(path) else { throw .current }
     defer { unsafe closedir(folder) }

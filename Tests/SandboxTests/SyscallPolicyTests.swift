@@ -19,22 +19,22 @@ import Testing
     }
 
     @Test(arguments: ForbiddenCall.ofReactors)
-    func whatReactorsMayDoAVCPUMayNot(_ call: ForbiddenCall) throws {
+    func callsOfReactorsAreForbiddenToVCPUs(_ call: ForbiddenCall) throws {
         try expectEnd(.vcpu, call)
     }
 
     @Test(arguments: ForbiddenCall.ofMain)
-    func whatMainMayDoItMayNotDoToOthers(_ call: ForbiddenCall) throws {
+    func callsOfMainAreForbiddenWithOtherArguments(_ call: ForbiddenCall) throws {
         try expectEnd(.main, call)
     }
 
-    @Test func aVCPUNeedsFewCalls() {
-        // Each call counts once, however many of its arguments' values are allowed.
+    @Test func vcpuThreadsHaveFewCalls() {
+        // A call counts once, regardless of the number of allowed argument values.
         #expect(SyscallPolicy.calls(of: .vcpu, in: [.hotPlug, .connections, .iothreads]).count <= 12)
     }
 
     @Test(arguments: ThreadRole.allCases, [SyscallProfile.spareIOThreads, []])
-    func onlyIOThreadsOfAMachineWithSpareOnesTakeNames(_ role: ThreadRole, _ spare: SyscallProfile) {
+    func onlyIOThreadsWithSpareThreadsMaySetTheirNames(_ role: ThreadRole, _ spare: SyscallProfile) {
         let calls = SyscallPolicy.calls(of: role, in: spare.union([.hotPlug, .connections, .iothreads]))
         #expect(calls.contains { $0.number == UInt32(SYS_prctl) } == (role == .iothread && !spare.isEmpty))
     }
@@ -43,7 +43,7 @@ import Testing
         (SyscallProfile.hotPlug, [SYS_openat, SYS_statx, SYS_pread64, SYS_eventfd2]), (.taps, [SYS_readv, SYS_writev]),
         (.connections, [SYS_connect, SYS_shutdown]),
     ])
-    func whatAMachineDoesNotNeedIsForbidden(_ need: SyscallProfile, _ calls: [Int32]) {
+    func callsOutsideTheProfileAreForbidden(_ need: SyscallProfile, _ calls: [Int32]) {
         let numbers = Set(calls.map { UInt32($0) })
         for role in ThreadRole.allCases {
             let others = SyscallProfile([.taps, .vhost, .connections, .iothreads]).subtracting(need)
@@ -86,7 +86,7 @@ struct ForbiddenCall: CustomTestStringConvertible {
         ForbiddenCall(SYS_mprotect, 0, 0, 1), ForbiddenCall(SYS_process_vm_writev, 0),
         ForbiddenCall(SYS_io_uring_setup, 1),
         ForbiddenCall(SYS_rt_sigaction, 0), ForbiddenCall(SYS_mremap, 0), ForbiddenCall(SYS_kill, 0),
-        // Calls that are allowed with other arguments.
+        // Calls that some role may make with other arguments.
         ForbiddenCall(SYS_mmap, 0, 4096, Int(PROT_READ | PROT_EXEC), Int(MAP_PRIVATE | MAP_ANONYMOUS), -1),
         ForbiddenCall(SYS_ioctl, -1, 0xae01), ForbiddenCall(SYS_ioctl, -1, 0x5412),
         ForbiddenCall(SYS_madvise, -1, 0, Int(MADV_HUGEPAGE)), ForbiddenCall(SYS_futex, -1, Int(FUTEX_CMP_REQUEUE_PI)),
