@@ -54,6 +54,22 @@ extension FileDescriptor {
         }
     }
 
+    /// Writes as many of `bytes` as the file takes without waiting; answers how many. For sockets, pipes and terminals.
+    package func writeNow(_ bytes: [UInt8]) -> Int {
+        // A file that is ready takes as much as this, or a part of it, at once.
+        let most = 4096
+        var done = 0
+        while done < bytes.count {
+            var ready = pollfd(fd: rawValue, events: PollEvents.writable, revents: 0)
+            guard unsafe poll(&ready, 1, 0) == 1, ready.revents & PollEvents.writable != 0 else { break }
+            let piece = bytes[done...].prefix(most)
+            let written = unsafe piece.withUnsafeBytes { unsafe Glibc.write(rawValue, $0.baseAddress, $0.count) }
+            guard written > 0 else { break }
+            done += written
+        }
+        return done
+    }
+
     /// Sets the file's length in bytes.
     package func truncate(to length: UInt64) throws(Errno) {
         guard let length = off_t(exactly: length) else { throw .invalidArgument }

@@ -45,6 +45,7 @@ final class Machine {
         self.reactor = reactor
         events = EventSink(reactor)
         runControl = RunControl(reactor, operations: operations, events: events)
+        reactor.onLoss { [runControl] in runControl.lose($0) }
         bus = SystemBus(vcpus: options.topology.cpus)
         devices = ReactorDevices(reactor, bus, layout) { [runControl] in runControl.act($0) }
     }

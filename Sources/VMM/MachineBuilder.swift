@@ -66,7 +66,10 @@ final class MachineBuilder {
         }
         let iothreads = IOThreads(
             home, keepsSpare: options.spareIOThreads > 0, filters: filters, operations: root.operations
-        ) { [bus, layout] reactor in ReactorDevices(reactor, bus, layout, onAction: { _ in }) }
+        ) { [bus, layout, main = reactor.handle, run = ReactorBound(root.runControl, to: reactor)] reactor in
+            reactor.onLoss { failure in main.send { main in run.value(on: main)?.lose(failure) } }
+            return ReactorDevices(reactor, bus, layout, onAction: { _ in })
+        }
         try iothreads.start(options.iothreads.map(\.id), spare: options.spareIOThreads)
         let surroundings = AttachContext(
             home: home, iothreads: iothreads.running, memory: memory, machine: machine)

@@ -39,12 +39,19 @@ FAILURES = {
     "seccomp": "ENOMEM", "sendmsg": "ENOBUFS", "setsockopt": "ENOMEM", "signalfd4": "EMFILE", "socket": "EMFILE",
     "socketpair": "EMFILE", "statx": "EIO", "unlink": "EACCES", "write": "ENOSPC",
 }
-# These have no way to fail that a program could answer: they are told what they ask, the process is at its end, or
-# (readlink, mprotect) it is its language's runtime that asks, before there is a program.
+# These have no failure that a program could answer: the kernel tells what they ask, the process is at its end, or
+# (readlink, mprotect) the language's runtime calls them before there is a program.
 NEVER = set(
-    "arch_prctl brk clock_gettime close execve exit exit_group futex getpid gettid io_uring_enter mprotect munmap rseq "
+    "arch_prctl brk clock_gettime close execve exit exit_group futex getpid gettid mprotect munmap rseq "
     "readlink rt_sigprocmask rt_sigreturn set_robust_list set_tid_address sigaltstack tgkill getppid geteuid getuid umask".split()
 )
+# io_uring_enter fails in tests of its own. These pass: the program tries again.
+PASSING = ("EINTR", "EAGAIN", "EBUSY", "ENOMEM")
+# These last, with what the log calls them: the machine is lost.
+LASTING = {
+    "EBADF": "Bad file descriptor", "EBADFD": "File descriptor in bad state", "EBADR": "Invalid request descriptor",
+    "EFAULT": "Bad address", "EINVAL": "Invalid argument", "ENXIO": "No such device or address",
+}
 # A filter forbids the call that strace puts in the place of one that is to fail; these come before there is one.
 WITH_FILTERS = {"seccomp", "prctl", "rt_sigaction"}
 
@@ -108,8 +115,9 @@ def use(work, name, pid, qmp):
     return after - before
 
 
-def run(work, name, prefix, *options, filters=False):
-    """Runs the program from its start to its end, by what is put before it; what is wrong with that, or None."""
+def run(work, name, prefix, *options, filters=False, is_right=None):
+    """Runs the program from its start to its end, by what is put before it; what is wrong with that, or None. If it has
+    neither ended by a signal nor left anything, `is_right` decides by its status and log, where given."""
     words = [*prefix, *command(work, name, *options, filters=filters)]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                cwd=work, start_new_session=True)
@@ -154,6 +162,8 @@ def run(work, name, prefix, *options, filters=False):
     if left:
         return f"{', '.join(left)} stay"
     lines = [line for line in output.splitlines() if line]
+    if is_right:
+        return None if is_right(status, log) else f"status {status} and {lines}; {log[-300:]}"
     if status == 0:
         return None
     if status == 1 and len(lines) == 1 and lines[0].startswith("apus: ") and len(lines[0]) > 12:
@@ -191,7 +201,7 @@ def positions(count, most):
 def test_every_call_fails_once(work):
     most = 10**6 if os.environ.get("APUS_FAULTS") == "all" else 5
     counts = record(work, filters=False)
-    unknown = set(counts) - set(FAILURES) - NEVER
+    unknown = set(counts) - set(FAILURES) - NEVER - {"io_uring_enter"}
     assert not unknown, f"calls that this test does not know: {unknown}"
     cases = [(call, when, False) for call, count in counts.items() if call in FAILURES
              for when in positions(count, most)]
@@ -215,6 +225,70 @@ def test_every_call_fails_once(work):
         failures = [outcome for outcome in pool.map(inject, cases) if outcome]
     print(f"     {len(cases)} calls failed, one a run, of {len({call for call, _, _ in cases})} kinds")
     assert not failures, "\n" + "\n".join(failures)
+
+
+def is_survived(status, log):
+    return status == 0 and "io_uring_enter" not in log
+
+
+def is_lost(*texts):
+    """A check for the machine's end by one of these errors, told once for each thread that met it."""
+
+    def check(status, log):
+        told = re.findall(r"ERROR machine: lost: (\w+): io_uring_enter: (.*)", log)
+        threads = [thread for thread, _ in told]
+        return status == 2 and bool(told) and len(threads) == len(set(threads)) and all(text in texts for _, text in told)
+
+    return check
+
+
+@limit(600)
+def test_io_uring_enter_fails(work):
+    """Once, with an error that passes: all goes on. With one that lasts, or time and again: the machine is lost."""
+    most = 40 if os.environ.get("APUS_FAULTS") == "all" else 3
+    # Not those of the end, of which there are not always as many.
+    count = record(work, filters=False)["io_uring_enter"] // 2
+    assert count > 20, count
+    cases = []
+    for when in positions(count, most):
+        cases += [(error, times, is_survived) for error in PASSING for times in (str(when), f"{when}..{when + 9}")]
+        cases += [(error, str(when), is_lost(text)) for error, text in LASTING.items()]
+        cases.append(("EAGAIN", f"{when}+", is_lost("Resource temporarily unavailable")))
+
+    def inject(case):
+        error, when, is_right = case
+        folder = work / f"{error}{when}"
+        folder.mkdir()
+        text = f"inject=io_uring_enter:error={error}:when={when}"
+        tracer = ["strace", "-f", "-qq", "-o", f"{folder}/trace", "-e", "trace=io_uring_enter", "-e", text]
+        outcome = run(folder, "m", tracer, is_right=is_right)
+        return outcome and f"{error} {when}: {outcome}"
+
+    with ThreadPoolExecutor(3) as pool:
+        failures = [outcome for outcome in pool.map(inject, cases) if outcome]
+    print(f"     {len(cases)} runs in which io_uring_enter failed")
+    assert not failures, "\n" + "\n".join(failures)
+
+
+def test_clients_hear_of_a_lost_ring(work):
+    """The last event is SHUTDOWN, whichever thread has lost its ring and whatever its client waits for."""
+    for when in 40, 41, 42, 60:
+        name = f"l{when}"
+        text = f"inject=io_uring_enter:error=EBADF:when={when}"
+        words = ["strace", "-f", "-qq", "-o", f"{work}/trace", "-e", "trace=io_uring_enter", "-e", text]
+        process = subprocess.Popen([*words, *command(work, name)], stdin=subprocess.DEVNULL, cwd=work)
+        qmp = connect(work, name, process)
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                qmp.execute("query-status")
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                qmp.events.append(qmp.receive())
+        qmp.close()
+        assert process.wait(PATIENCE) == 2
+        assert [event["event"] for event in qmp.events] == ["SHUTDOWN"], qmp.events
+        assert qmp.events[0]["data"] == {"guest": False, "reason": "internal-error"}, qmp.events
+        assert not list(work.glob(f"{name}-*")), "sockets stay"
 
 
 def test_too_few_descriptors(work):

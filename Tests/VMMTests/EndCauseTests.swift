@@ -11,6 +11,7 @@ import Testing
             (.guestPanic(resets: false), 0, ["SHUTDOWN"]), (.quit, 0, ["SHUTDOWN"]),
             (.hostPowerDown, 0, ["POWERDOWN", "SHUTDOWN"]), (.hostReset, 0, ["RESET", "SHUTDOWN"]),
             (.signal(15), 0, ["SHUTDOWN"]), (.processorFailure("x"), 2, ["SHUTDOWN"]),
+            (.ringFailure("x"), 2, ["SHUTDOWN"]),
         ] as [(EndCause, Int32, [String])])
     func statusAndEventsAgree(cause: EndCause, status: Int32, events: [String]) {
         #expect(cause.status == status)
@@ -32,7 +33,7 @@ extension EndCauseTests {
         arguments: [
             (.guestPowerOff, .guestPanic(resets: false)), (.guestReset, .guestPanic(resets: true)),
             (.guestTripleFault, .guestPanic(resets: true)), (.quit, .quit), (.signal(15), .signal(15)),
-            (.processorFailure("x"), .processorFailure("x")),
+            (.processorFailure("x"), .processorFailure("x")), (.ringFailure("x"), .ringFailure("x")),
         ] as [(EndCause, EndCause)])
     func aPanicIsTheCauseOfWhatTheGuestDoesAfterIt(cause: EndCause, afterPanic: EndCause) {
         #expect(cause.afterPanic == afterPanic)

@@ -75,6 +75,8 @@ final class FakeClients: QMPClients {
 
     func post(_ event: QMPEvent) { events.append(event) }
 
+    func closeWithoutRing() { isClosed = true }
+
     func close(within nanoseconds: UInt64, then done: @escaping () -> Void) {
         isClosed = true
         whenClosed = done

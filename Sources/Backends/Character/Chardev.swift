@@ -100,7 +100,7 @@ package final class Chardev {
         guard let writer, writer.unsent > 0 else { return }
         var isLate = false
         let limit = Alarm(reactor, at: Clock.monotonic &+ nanoseconds) { isLate = true }
-        while writer.unsent > 0, writer === self.writer, !isLate { reactor.turn(waiting: true) }
+        while writer.unsent > 0, writer === self.writer, !isLate, reactor.failure == nil { reactor.turn(waiting: true) }
         reactor.retire(limit)
     }
 

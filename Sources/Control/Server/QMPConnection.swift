@@ -122,6 +122,16 @@ final class QMPConnection: RingClient, QMPSessionDelegate {
         isSending = reactor.submit(.send(file, output.all.dropFirst(sent)), for: self, tag: Tag.send)
     }
 
+    /// Sends what is owed, as far as the socket takes it at once, and nothing after it. A send of the ring's that has
+    /// not completed has not happened: the kernel carries sends out in `io_uring_enter` alone.
+    func sendWithoutRing() {
+        guard !isBroken else { return }
+        var bytes = output.map { $0.bytes(sent..<$0.capacity) } ?? []
+        if session.hasOutput { bytes += session.takeOutput() }
+        _ = socket?.writeNow(bytes)
+        isBroken = true
+    }
+
     private func receive() {
         guard !isReceiving, !inputHasEnded, !isFinishing, session.inputRoom >= input.capacity else { return }
         isReceiving = reactor.submit(.receive(file, message), for: self, tag: Tag.receive)

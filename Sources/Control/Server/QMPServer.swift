@@ -96,6 +96,13 @@ package final class QMPServer {
         endIfIdle()
     }
 
+    /// Ends the service of a reactor whose ring is lost: sends the clients at once what they are owed, as far as their
+    /// sockets take it, and removes the sockets' files.
+    package func closeWithoutRing() {
+        for connection in connections { connection.sendWithoutRing() }
+        abandon()
+    }
+
     /// The time to end in is up.
     private func cutOff() {
         for connection in connections { reactor.retire(connection) }

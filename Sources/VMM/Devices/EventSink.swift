@@ -8,6 +8,8 @@ protocol QMPClients: AnyObject {
     /// Takes no more commands, and calls `done` when each client has been sent its answers, or `nanoseconds` have
     /// passed.
     func close(within nanoseconds: UInt64, then done: @escaping () -> Void)
+    /// Takes no more commands, and sends the clients what their sockets take at once: the main reactor's ring is lost.
+    func closeWithoutRing()
 }
 
 extension QMPServer: QMPClients {}

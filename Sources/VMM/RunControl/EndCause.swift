@@ -16,20 +16,25 @@ enum EndCause: Equatable {
     case signal(Int32)
     /// A vCPU cannot go on.
     case processorFailure(String)
+    /// The kernel does not serve a reactor's io_uring any more.
+    case ringFailure(String)
 
     /// The exit status of a process whose machine was lost.
     static let lostStatus: Int32 = 2
 
     /// The process's exit status.
     var status: Int32 {
-        if case .processorFailure = self { Self.lostStatus } else { 0 }
+        switch self {
+        case .processorFailure, .ringFailure: Self.lostStatus
+        default: 0
+        }
     }
 
     /// Whether the guest brought it about.
     var isGuest: Bool {
         switch self {
         case .guestPowerOff, .guestReset, .guestTripleFault, .guestPanic: true
-        case .quit, .hostPowerDown, .hostReset, .signal, .processorFailure: false
+        case .quit, .hostPowerDown, .hostReset, .signal, .processorFailure, .ringFailure: false
         }
     }
 
@@ -43,7 +48,7 @@ enum EndCause: Equatable {
         case .hostPowerDown: "host-qmp-system-powerdown"
         case .hostReset: "host-qmp-system-reset"
         case .signal(let number): "Guest shutdown by signal \(number)"
-        case .processorFailure: "internal-error"
+        case .processorFailure, .ringFailure: "internal-error"
         }
     }
 
@@ -59,7 +64,7 @@ enum EndCause: Equatable {
         case .hostPowerDown: "ended by system_powerdown"
         case .hostReset: "ended by system_reset"
         case .signal(let number): "ended by signal \(number)"
-        case .processorFailure(let failure): "lost: \(failure)"
+        case .processorFailure(let failure), .ringFailure(let failure): "lost: \(failure)"
         }
     }
 

@@ -259,11 +259,29 @@ final class RunControl {
         }
         endsAwaited = [.guest, .clients]
         endVCPUs { [self] in
-            drain { [self] in noteEnd(of: .guest) }
+            // A lost ring completes nothing.
+            if case .ringFailure = cause { noteEnd(of: .guest) } else { drain { [self] in noteEnd(of: .guest) } }
         }
-        if let clients {
+        if reactor.failure != nil {
+            clients?.closeWithoutRing()
+            noteEnd(of: .clients)
+        } else if let clients {
             clients.close(within: limits.clients) { [self] in noteEnd(of: .clients) }
         } else {
+            noteEnd(of: .clients)
+        }
+    }
+
+    /// Ends the machine, whose main reactor or one of whose iothreads has lost its ring.
+    func lose(_ failure: RingFailure) {
+        let cause = EndCause.ringFailure("\(failure)")
+        guard state == .ending else { return end(cause) }
+        // An end is under way, and what it waits for may never complete.
+        endCause = cause
+        Log.error("machine", cause.text)
+        endVCPUs { [self] in noteEnd(of: .guest) }
+        if reactor.failure != nil {
+            events.clients(on: reactor)?.closeWithoutRing()
             noteEnd(of: .clients)
         }
     }
