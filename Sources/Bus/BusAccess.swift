@@ -16,7 +16,7 @@ package struct BusAccess: Equatable, Sendable {
     }
 
     /// Answers a read as a bus does on which no device drives a line: all ones.
-    mutating func floatHigh() {
+    package mutating func floatHigh() {
         if !isWrite { value = UInt64.max >> (64 - 8 * UInt64(min(max(size, 1), 8))) }
     }
 }

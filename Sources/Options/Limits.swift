@@ -1,17 +1,17 @@
 /// How much a machine of a board can have; the board says it.
 package struct Limits: Equatable, Sendable {
     /// vCPUs, those there is only room for among them.
-    package let vcpus: Int
+    package var vcpus: Int
     /// Disks, those plugged in later among them.
-    package let disks: Int
+    package var disks: Int
     /// NICs, those plugged in later among them.
-    package let nics: Int
+    package var nics: Int
     /// Devices on MMIO that the board has interrupt lines for. Whether the guest can use them all depends on its
     /// kernel.
-    package let transports: Int
+    package var transports: Int
     /// Devices on MMIO that a guest without ACPI can use.
-    package let transportsWithoutACPI: Int
-    package let iothreads: Int
+    package var transportsWithoutACPI: Int
+    package var iothreads: Int
 
     package init(
         vcpus: Int, disks: Int, nics: Int, transports: Int, transportsWithoutACPI: Int, iothreads: Int

@@ -46,10 +46,6 @@ enum HostEnds {
     }
 }
 
-extension Inventory.Limits {
-    static let test = Inventory.Limits(disks: 6, nics: 2, iothreads: 8)
-}
-
 /// A device of no type in particular, which notes what becomes of it.
 final class FakeDevice: MachineDevice {
     let id: String
@@ -65,7 +61,7 @@ final class FakeDevice: MachineDevice {
     }
 
     var maker: DeviceMaker {
-        { [id] _ throws(MachineError) in NullBlockDevice(id: id, shape: QueueShape(count: 1, size: 256)) }
+        { [id] _, minimumQueues throws(MachineError) in NullBlockDevice(id: id, minimumQueues: minimumQueues) }
     }
 
     func finish() { isFinished = true }

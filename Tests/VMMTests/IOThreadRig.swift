@@ -1,3 +1,4 @@
+import Bus
 import Control
 import EventLoop
 import Host
@@ -14,20 +15,17 @@ final class IOThreadRig {
     let operations = SerialQueue()
     let iothreads: IOThreads
 
-    /// Who answers the guest's accesses: no one of importance here.
-    static func router(_ reactor: Reactor) -> AccessRouter {
-        AccessRouter(main: reactor.handle, iothreads: [], ports: [], serial: nil, window: 0x1000, slotSize: 0x200)
-    }
-
     /// What a reactor keeps for devices.
-    @Sendable static func devices(_ reactor: Reactor) -> ReactorDevices { ReactorDevices(reactor, onAction: { _ in }) }
+    @Sendable static func devices(_ reactor: Reactor) -> ReactorDevices {
+        ReactorDevices(reactor, SystemBus(vcpus: 1), .microvm, onAction: { _ in })
+    }
 
     init(isFiltered: Bool = false, keepsSpare: Bool = false) throws {
         reactor = try Reactor(name: "test")
         // They are not installed; that there are some forbids to start a thread.
         let filters = isFiltered ? try SeccompFilters([]) : nil
         iothreads = IOThreads(
-            Self.devices(reactor), keepsSpare: keepsSpare, router: Self.router(reactor), filters: filters,
+            Self.devices(reactor), keepsSpare: keepsSpare, filters: filters,
             operations: operations, Self.devices)
     }
 
@@ -42,7 +40,7 @@ final class IOThreadRig {
     }
 
     private func inventory(_ devices: [any MachineDevice]) -> Inventory {
-        Inventory(limits: .test, devices: devices, iothreads: iothreads.ids, objects: ["rng0"])
+        Inventory(limits: .microvm, devices: devices, iothreads: iothreads.ids, objects: ["rng0"])
     }
 
     /// Turns the reactor until a command has been answered; the answer, empty for success.

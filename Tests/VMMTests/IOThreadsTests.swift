@@ -67,18 +67,18 @@ import Testing
     @Test func severalCanStartAtOnce() throws {
         let rig = try IOThreadRig()
         var answers = 0
-        for index in 0..<LaunchOptions.Limits.iothreads {
+        for index in 0..<Limits.microvm.iothreads {
             try rig.add("io\(index)") { if $0 == nil { answers += 1 } }
         }
         #expect(try rig.answer { try rig.add("more", $0) } == "object-add: a MicroVm has at most 8 iothreads")
-        while answers < LaunchOptions.Limits.iothreads { rig.reactor.turn(waiting: true) }
-        #expect(Set(rig.iothreads.running.map(\.threadID)).count == LaunchOptions.Limits.iothreads)
+        while answers < Limits.microvm.iothreads { rig.reactor.turn(waiting: true) }
+        #expect(Set(rig.iothreads.running.map(\.threadID)).count == Limits.microvm.iothreads)
     }
 
     @Test func onlyIOThreadsCanBeAdded() throws {
         let rig = try IOThreadRig()
         let spec = try ObjectSpec.parse("rng-random,id=r")
-        let answer = rig.answer { rig.iothreads.add(spec, beside: Inventory(limits: .test), $0) }
+        let answer = rig.answer { rig.iothreads.add(spec, beside: Inventory(limits: .microvm), $0) }
         #expect(answer == "object-add: only an iothread can be added while the machine runs")
         #expect(try rig.answer { try rig.add("rng0", $0) } == "object-add: there is an object 'rng0' already")
     }

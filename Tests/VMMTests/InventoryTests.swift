@@ -27,7 +27,7 @@ import Testing
     // MARK: Names and limits
 
     @Test func aDrivesIDIsTakenWhetherADiskHasItOrNot() throws {
-        var inventory = Inventory(limits: .test)
+        var inventory = Inventory(limits: .microvm)
         inventory.devices = [try HostEnds.disk(try HostEnds.drive("a", image), id: "disk")]
         inventory.unusedDrives = [try HostEnds.drive("b", other)]
         for id in ["a", "b"] {
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test func drivesOfBothKindsCount() throws {
-        var inventory = Inventory(limits: .test)
+        var inventory = Inventory(limits: .microvm)
         inventory.limits.disks = 2
         inventory.devices = [try HostEnds.disk(try HostEnds.drive("a", image))]
         #expect(message { () throws(QMPError) in try inventory.checkDrive("c", in: "x") } == nil)
@@ -50,7 +50,7 @@ import Testing
     }
 
     @Test func netdevsAreCheckedTheSameWay() throws {
-        var inventory = Inventory(limits: .test)
+        var inventory = Inventory(limits: .microvm)
         inventory.devices = [try NIC(try HostEnds.netdev("a"), try HostEnds.nicSpec("a", ",id=nic"), beside: inventory)]
         inventory.unusedNetdevs = [try HostEnds.netdev("b")]
         for id in ["a", "b"] {
@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test func anIOThreadsIDIsThatOfNoObject() {
-        var inventory = Inventory(limits: .test)
+        var inventory = Inventory(limits: .microvm)
         inventory.iothreads = ["io0"]
         inventory.objects = ["io0", "rng0"]
         for id in ["io0", "rng0"] {
@@ -87,7 +87,7 @@ import Testing
     }
 
     @Test func aDevicesIDIsTaken() {
-        let inventory = Inventory(limits: .test, devices: [FakeDevice("a")])
+        let inventory = Inventory(limits: .microvm, devices: [FakeDevice("a")])
         #expect(
             message { () throws(QMPError) in try inventory.checkDevice("a", in: "x") }
                 == "x: there is a device 'a' already")
@@ -96,9 +96,9 @@ import Testing
 
     @Test func theLimitsAreTheCommandLines() throws {
         let limits = try options("").limits
-        #expect(limits.disks == LaunchOptions.Limits.disks)
-        #expect(limits.nics == LaunchOptions.Limits.networkCards)
-        #expect(limits.iothreads == LaunchOptions.Limits.iothreads)
+        #expect(limits.disks == Limits.microvm.disks)
+        #expect(limits.nics == Limits.microvm.nics)
+        #expect(limits.iothreads == Limits.microvm.iothreads)
     }
 
     // MARK: Conflicts
@@ -106,13 +106,13 @@ import Testing
     @Test(arguments: [("", "", true), (",readonly=on", "", true), ("", ",readonly=on", true)])
     func anImageThatIsWrittenIsOneDrives(first: String, second: String, conflicts: Bool) throws {
         let drive = try HostEnds.drive("a", image, first)
-        let inventory = Inventory(limits: .test, devices: [try HostEnds.disk(drive)])
+        let inventory = Inventory(limits: .microvm, devices: [try HostEnds.disk(drive)])
         #expect(inventory.drive(conflictingWith: try HostEnds.drive("b", image, second)) === drive)
         #expect(inventory.drive(conflictingWith: try HostEnds.drive("b", other, second)) == nil)
     }
 
     @Test func anImageThatIsReadCanBeSeveralDrives() throws {
-        let inventory = Inventory(limits: .test, unusedDrives: [try HostEnds.drive("a", image, ",readonly=on")])
+        let inventory = Inventory(limits: .microvm, unusedDrives: [try HostEnds.drive("a", image, ",readonly=on")])
         #expect(inventory.drive(conflictingWith: try HostEnds.drive("b", image, ",readonly=on")) == nil)
     }
 
@@ -120,7 +120,7 @@ import Testing
         let reader = try HostEnds.driveSpec("a", image.path, ",readonly=on")
         let file = try FileDescriptor.open(image.path, .readOnly)
         let inventory = Inventory(
-            limits: .test, unusedDrives: [try Drive(reader, "a", handedOver: try file.duplicate())])
+            limits: .microvm, unusedDrives: [try Drive(reader, "a", handedOver: try file.duplicate())])
         let status = try FileStatus(of: file)
         #expect(inventory.conflict(of: reader, on: status) == nil)
         #expect(inventory.conflict(of: reader, on: try FileStatus(at: other.path)) == nil)
@@ -137,7 +137,7 @@ import Testing
     }
 
     @Test func addressesAreDifferentAndUsable() throws {
-        var inventory = Inventory(limits: .test)
+        var inventory = Inventory(limits: .microvm)
         let mac = "52:54:00:12:34:56"
         inventory.devices = [
             try NIC(try HostEnds.netdev("a"), try HostEnds.nicSpec("a", ",id=nic,mac=\(mac)"), beside: inventory)
@@ -163,9 +163,9 @@ import Testing
     @Test func tellsWhoUsesWhat() throws {
         let disk = try HostEnds.disk(try HostEnds.drive("a", image), id: "disk")
         let nic = try NIC(
-            try HostEnds.netdev("n"), try HostEnds.nicSpec("n", ",id=nic"), beside: Inventory(limits: .test))
+            try HostEnds.netdev("n"), try HostEnds.nicSpec("n", ",id=nic"), beside: Inventory(limits: .microvm))
         let (owner, helper) = (FakeDevice("x", iothread: "io0"), FakeDevice("y", iothread: "io1", helper: "io2"))
-        let inventory = Inventory(limits: .test, devices: [disk, nic, owner, helper])
+        let inventory = Inventory(limits: .microvm, devices: [disk, nic, owner, helper])
         #expect(inventory.disk(ofDrive: "a") === disk && inventory.disk(ofDrive: "disk") == nil)
         #expect(inventory.nic(ofNetdev: "n") === nic && inventory.nic(ofNetdev: "nic") == nil)
         #expect(inventory.device("disk") === disk && inventory.device("a") == nil)

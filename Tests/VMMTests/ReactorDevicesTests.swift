@@ -1,7 +1,7 @@
+import Bus
 import EventLoop
 import Host
 import Memory
-import Platform
 import TestSupport
 import Testing
 import Virtio
@@ -50,12 +50,11 @@ private final class SlowDevice: VirtioDevice {
 
     init() throws {
         reactor = try Reactor(name: "test")
-        devices = ReactorDevices(reactor) { _ in }
+        devices = IOThreadRig.devices(reactor)
         memory = try GuestMemory(size: 64 << 10)
         let handed = SendOnce(device)
         let connection = try devices.install(
-            { _, _ throws(MachineError) in try Self.taken(handed) }, id: "first", slot: Self.slot, memory: memory,
-            interruptStatus: InterruptStatus())
+            { _, _ throws(MachineError) in try Self.taken(handed) }, id: "first", slot: Self.slot, memory: memory)
         ring = try DriverQueue(
             0, Self.layout, features: .version1, memory: memory, doorbell: connection.doorbells[0])
         start(devices)
@@ -67,18 +66,23 @@ private final class SlowDevice: VirtioDevice {
     }
 
     private static func write(_ devices: ReactorDevices, _ register: MMIORegister, _ value: UInt32) {
-        var access = BusAccess(
-            space: .memory, isWrite: true, size: 4,
-            address: UInt64(MicroVM.address(ofSlot: slot)) + register.rawValue, value: UInt64(value))
-        devices.bus.serve(&access)
+        var access = BusAccess(isWrite: true, size: 4, offset: register.rawValue, value: UInt64(value))
+        serve(&access, devices)
     }
 
     private static func read(_ devices: ReactorDevices, _ register: MMIORegister) -> UInt32 {
-        var access = BusAccess(
-            space: .memory, isWrite: false, size: 4,
-            address: UInt64(MicroVM.address(ofSlot: slot)) + register.rawValue)
-        devices.bus.serve(&access)
+        var access = BusAccess(isWrite: false, size: 4, offset: register.rawValue)
+        serve(&access, devices)
         return UInt32(truncatingIfNeeded: access.value)
+    }
+
+    /// Gives the slot's device an access as the reactor does for a vCPU.
+    private static func serve(_ access: inout BusAccess, _ devices: ReactorDevices) {
+        let start = devices.layout.virtio.addresses(ofSlot: slot).start
+        guard let cell = devices.systemBus.snapshot.range(at: start, size: 4, in: .memory)?.cell else {
+            return access.floatHigh()
+        }
+        devices.bus.perform(&access, on: cell)
     }
 
     /// Plays a driver that uses the first queue.
@@ -122,7 +126,7 @@ private final class SlowDevice: VirtioDevice {
     @Test("A device comes on another reactor, and serves the driver there")
     func swap() throws {
         #expect(devices.queuesInUse(Self.slot) == QueueLimits(count: 1, size: 8))
-        let others = ReactorDevices(try Reactor(name: "other")) { _ in }
+        let others = IOThreadRig.devices(try Reactor(name: "other"))
         let next = SlowDevice("next", queueSizes: [8, 8, 8])
         let limits = try make(next, on: others)
         #expect(try drain(limit: 10_000_000_000) == nil)

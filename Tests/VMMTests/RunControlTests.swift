@@ -1,7 +1,7 @@
+import Bus
 import Control
 import EventLoop
 import Hypervisor
-import Platform
 import TestSupport
 import Testing
 
@@ -277,8 +277,8 @@ private let ending = "The machine is ending"
 
     @Test(
         arguments: [
-            (.shutdown, .guestTripleFault), (.systemEvent(1), .guestPowerOff),
-            (.systemEvent(2), .guestReset), (.systemEvent(3), nil), (.interrupted, nil),
+            (.shutdown, .guestTripleFault), (.systemEvent(.shutdown), .guestPowerOff),
+            (.systemEvent(.reset), .guestReset), (.systemEvent(.crash), nil), (.interrupted, nil),
         ] as [(VCPUExit, EndCause?)])
     func aVCPUThatEndsEndsTheMachine(exit: VCPUExit, cause: EndCause?) throws {
         let rig = try RunControlRig.running()

@@ -79,19 +79,6 @@ import Virtio
                 + "-machine microvm,hotplug=on")
     }
 
-    @Test func aCardWithOtherQueuesThanTheDriverKnowsIsRefused() throws {
-        let rig = try SlotRig(disks: 0, nics: 0)
-        let first = try NIC(
-            try HostEnds.netdev("n", pairs: 2), try HostEnds.nicSpec("n", ",mq=on"), beside: Inventory(limits: .test))
-        try rig.addSlot(.networkCard, first)
-        #expect(rig.remove("n") == "")
-        rig.backends.add(try HostEnds.netdev("m", pairs: 1))
-        #expect(
-            rig.add(.network(try HostEnds.nicSpec("m")))
-                == "device_add: m: makes 3 queues, and a driver there may use 5")
-        #expect(rig.backends.unusedNetdevs.map(\.spec.id) == ["m"])
-    }
-
     // MARK: A running guest
 
     @Test func noVCPURunsWhileTheDeviceChanges() throws {

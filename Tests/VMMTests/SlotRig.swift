@@ -20,7 +20,6 @@ final class SlotRig {
     let slots: SlotManager
     let image: TemporaryFile
     private let memory: GuestMemory
-    private let router: AccessRouter
 
     var reactor: Reactor { control.reactor }
 
@@ -32,15 +31,14 @@ final class SlotRig {
         main = IOThreadRig.devices(control.reactor)
         memory = try GuestMemory(size: 1 << 20)
         image = try TemporaryFile(size: 1 << 16)
-        router = IOThreadRig.router(control.reactor)
         iothreads = IOThreads(
-            main, keepsSpare: false, router: router, filters: nil, operations: control.operations, IOThreadRig.devices)
+            main, keepsSpare: false, filters: nil, operations: control.operations, IOThreadRig.devices)
         backends = UnattachedBackends(descriptors, imagesAreConfined: false)
         slots = SlotManager(
             SlotManager.Context(
                 table: table, iothreads: iothreads, backends: backends, runControl: control.control,
-                operations: control.operations, events: control.events, memory: memory, router: router),
-            takesDevices: takesDevices, limits: .test, objects: ["rng0"])
+                operations: control.operations, events: control.events),
+            takesDevices: takesDevices, limits: .microvm, objects: ["rng0"])
         control.control.connect(control.vcpus, slots)
         for _ in 0..<disks { try addSlot(.disk) }
         for _ in 0..<nics { try addSlot(.networkCard) }
@@ -50,11 +48,10 @@ final class SlotRig {
     func addSlot(_ kind: SlotTable.Kind, _ device: (any MachineDevice)? = nil) throws {
         let number = table.slots.count
         let id = device?.id ?? "slot \(number)"
-        let make = device?.maker ?? SlotManager.placeholder(kind, id, nil)
-        let shape = try main.prepare(make, id: id, slot: number, memory: memory).shape
-        main.enter(number)
+        _ = try main.install(
+            device?.maker ?? SlotManager.placeholder(kind, id), id: id, slot: number, memory: memory)
         table.append(
-            SlotTable.Slot(number: number, kind: kind, device: device, residence: DevicePlacement(main), shape: shape))
+            SlotTable.Slot(number: number, kind: kind, device: device, residence: DevicePlacement(main)))
     }
 
     /// Opens an image for a disk to come.

@@ -17,7 +17,7 @@ import Testing
     }
 
     private var inventory: Inventory {
-        Inventory(limits: .test, unusedDrives: backends.unusedDrives, unusedNetdevs: backends.unusedNetdevs)
+        Inventory(limits: .microvm, unusedDrives: backends.unusedDrives, unusedNetdevs: backends.unusedNetdevs)
     }
 
     private func message(_ body: () throws -> Void) -> String? {
@@ -47,7 +47,7 @@ import Testing
 
     @Test func anImageInUseIsNamed() throws {
         let disk = try HostEnds.disk(try HostEnds.drive("a", image), id: "disk")
-        let inventory = Inventory(limits: .test, devices: [disk])
+        let inventory = Inventory(limits: .microvm, devices: [disk])
         #expect(
             message { try backends.removeDrive("a", beside: inventory) }
                 == "blockdev-del: a is in use by the device disk; device_del takes both away")
@@ -104,9 +104,9 @@ import Testing
 
     @Test func aTapInUseIsNamed() throws {
         let nic = try NIC(
-            try HostEnds.netdev("n"), try HostEnds.nicSpec("n", ",id=nic"), beside: Inventory(limits: .test))
+            try HostEnds.netdev("n"), try HostEnds.nicSpec("n", ",id=nic"), beside: Inventory(limits: .microvm))
         #expect(
-            message { try backends.removeNetdev("n", beside: Inventory(limits: .test, devices: [nic])) }
+            message { try backends.removeNetdev("n", beside: Inventory(limits: .microvm, devices: [nic])) }
                 == "netdev_del: n is in use by the device nic; device_del takes both away")
     }
 

@@ -13,6 +13,8 @@ import Virtio
 final class ReactorDevices {
     let reactor: Reactor
     let bus: ReactorBus
+    /// The bus of all reactors.
+    let systemBus: SystemBus
     let layout: BoardLayout
     private var transports: [Int: VirtioMMIO] = [:]
     /// Devices that are not attached yet.
@@ -29,6 +31,7 @@ final class ReactorDevices {
     /// - Parameter onAction: decides about what devices ask for.
     init(_ reactor: Reactor, _ bus: SystemBus, _ layout: BoardLayout, onAction: @escaping (BusAction) -> Void) {
         self.reactor = reactor
+        systemBus = bus
         self.bus = ReactorBus(reactor, bus, onAction: onAction)
         self.layout = layout
     }
