@@ -1,6 +1,7 @@
 import CompletionFaults
 import EventLoop
 import Host
+import JSONText
 import Testing
 
 @testable import Control

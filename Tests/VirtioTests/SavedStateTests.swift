@@ -1,7 +1,7 @@
+import Bus
 import EventLoop
 import Host
 import Memory
-import Platform
 import TestSupport
 import Testing
 import Virtio
