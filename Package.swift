@@ -112,7 +112,7 @@ let package = Package(
         tests("Host", ["CHost", "Host"]),
         tests("EventLoop", ["Host", "EventLoop", "CompletionFaults"]),
         tests("Memory", ["Host", "Memory"]),
-        tests("Bus", ["Host", "EventLoop", "Bus", "TestSupport"]),
+        tests("Bus", ["Host", "EventLoop", "Bus"]),
         tests("Hypervisor", ["CHost", "Host", "EventLoop", "Memory", "Bus", "Hypervisor"]),
         tests("Boot", ["Host", "Memory", "Bus", "Boot", "TestSupport"]),
         tests("Platform", ["Host", "EventLoop", "Memory", "Bus", "Platform", "TestSupport", "CompletionFaults"]),
