@@ -60,7 +60,7 @@ import Testing
         let file = Image(bytes: head + [UInt8](repeating: head.last == 0x0a ? 0x20 : 0xff, count: 600))
         for options in ["", "acpi=off"] {
             let error = #expect(throws: BootError.self) {
-                let plan = BootPlan(commandLine: options, cpuCount: 1)
+                let plan = BootPlan(commandLine: options, layout: .microvm, cpuCount: 1)
                 if options.isEmpty { _ = try plan.usesACPI(file.file()) }
                 _ = try plan.load(kernel: file.file(), initrd: nil, into: dirtyMemory())
             }
