@@ -1,13 +1,13 @@
 package import Host
 import Memory
 
-/// What a guest cannot be booted with: a file, a command line or a machine, and which part of it is wrong.
+/// An error in a boot file, the command line or the board's configuration.
 package struct BootError: Error, Equatable, CustomStringConvertible {
     /// The file or option, as the user wrote it.
     package let place: String
-    /// The header's field or the property that is wrong, by its name in the format's specification.
+    /// The faulty header field or property, by its name in the format's specification.
     package let field: String
-    /// What is wrong with it, and what would be right.
+    /// What failed, the cause and the remedy.
     package let problem: String
 
     package init(place: String, field: String, problem: String) {
@@ -25,7 +25,7 @@ package struct BootError: Error, Equatable, CustomStringConvertible {
 }
 
 extension GuestMemory {
-    /// Writes a structure of the boot protocol; `name` stands in the error where there is no memory for it.
+    /// Writes a structure of the boot protocol. The error for missing guest memory contains `name`.
     func place(_ bytes: [UInt8], at address: UInt64, as name: String) throws(BootError) {
         do {
             try write(bytes, at: GuestAddress(address))
@@ -35,7 +35,7 @@ extension GuestMemory {
     }
 }
 
-/// A number as specifications write addresses and sizes.
+/// A number in hexadecimal with the prefix `0x`, for addresses and sizes.
 func hex(_ value: some BinaryInteger) -> String {
     "0x" + String(value, radix: 16)
 }

@@ -2,21 +2,21 @@ package import Host
 
 /// A kernel or an initial RAM disk on the host, open for reading.
 package struct BootFile: ~Copyable, Sendable {
-    /// What the file is for; errors name it.
+    /// The option that names the file, for errors.
     package enum Role: String, Sendable {
         case kernel, initrd
     }
 
-    /// How errors call the file.
+    /// The subject of errors: the option and the path.
     package let place: String
-    /// Length in bytes when it was opened.
+    /// Length in bytes at the time of opening.
     package let size: UInt64
     private let descriptor: FileDescriptor
 
     /// Opens the file at `path`.
     ///
-    /// - Throws: if it cannot be opened, or is neither a regular file nor a block device. A FIFO without a writer is
-    ///   refused as well, not waited for.
+    /// - Throws: if the open fails, or the file is neither a regular file nor a block device. A FIFO without a writer
+    ///   is an error too; the open does not wait for one.
     package init(_ role: Role, path: String) throws(BootError) {
         let descriptor: FileDescriptor
         do {
@@ -27,7 +27,7 @@ package struct BootFile: ~Copyable, Sendable {
         try self.init(role, path: path, descriptor: descriptor)
     }
 
-    /// Takes a file that is open already; `path` is the name for errors.
+    /// Takes ownership of an open file; `path` is its name in errors.
     package init(_ role: Role, path: String, descriptor: consuming FileDescriptor) throws(BootError) {
         place = Self.place(role, path)
         let status: FileStatus
@@ -62,7 +62,8 @@ package struct BootFile: ~Copyable, Sendable {
         }
     }
 
-    /// Exactly `count` bytes at `offset`, for headers and tables; `field` names what says they are there.
+    /// Exactly `count` bytes at `offset`, for headers and tables. `field` is the header field that gives the range, for
+    /// errors.
     func bytes(_ count: Int, at offset: UInt64, field: String) throws(BootError) -> [UInt8] {
         try check(UInt64(clamping: count), at: offset, field: field)
         let bytes: [UInt8]
@@ -75,7 +76,7 @@ package struct BootFile: ~Copyable, Sendable {
         return bytes
     }
 
-    /// Fills `slice` from `offset` without a copy in between; `field` names what says the bytes are there.
+    /// Reads from `offset` directly into `slice`. `field` is the header field that gives the range, for errors.
     func fill(_ slice: HostSlice, from offset: UInt64, field: String) throws(BootError) {
         try check(UInt64(slice.count), at: offset, field: field)
         let count: Int

@@ -1,8 +1,8 @@
 package import Bus
 
-/// How control is handed to the kernel.
+/// The protocol for entering the kernel.
 package enum BootProtocol: Sendable, Equatable {
-    /// What the file asks for: an ELF file with a PVH note starts by PVH, everything else by `linux64`.
+    /// PVH for an ELF file with a PVH note, `linux64` for all other files.
     case automatic
     /// The 64-bit boot protocol of Linux: long mode, zero page in RSI; bzImage, ELF and raw binaries.
     case linux64
@@ -11,13 +11,13 @@ package enum BootProtocol: Sendable, Equatable {
     case pvh
 }
 
-/// A virtio-mmio device as the guest is told about it.
+/// A virtio-mmio device as ACPI or the command line describes it.
 package struct VirtioMMIODevice: Sendable, Equatable {
     /// Guest address of the registers, below 4 GiB.
     package let base: UInt32
     /// Length of the registers in bytes.
     package let size: UInt32
-    /// Global system interrupt, raised by edges.
+    /// Global system interrupt, edge-triggered.
     package let irq: UInt32
 
     package init(base: UInt32, size: UInt32, irq: UInt32) {
@@ -34,21 +34,21 @@ package struct VirtioMMIODevice: Sendable, Equatable {
     }
 }
 
-/// What a board gives a guest to start with, beside the kernel itself.
+/// The board's description for the guest, and the kernel's command line.
 package struct BootPlan: Sendable {
     /// The kernel's command line as the user wrote it.
     package var commandLine: String
-    /// How to enter the kernel.
+    /// The protocol for entering the kernel.
     package var bootProtocol: BootProtocol
-    /// Where the board has its devices.
+    /// The board's addresses, interrupt lines and limits.
     package var layout: BoardLayout
-    /// Number of virtual CPUs.
+    /// Number of vCPUs.
     package var cpuCount: Int
-    /// The APIC identifier of each; empty if they count from 0.
+    /// The APIC ID of each vCPU; empty for 0, 1, 2, …
     package var apicIDs: [UInt8]
-    /// The virtio-mmio devices, in the order the guest shall find them.
+    /// The virtio-mmio devices, in the order in which the guest enumerates them.
     package var devices: [VirtioMMIODevice]
-    /// Whether COM1 is there.
+    /// Whether the board has COM1.
     package var hasSerial: Bool
 
     package init(

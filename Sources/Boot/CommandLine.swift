@@ -1,16 +1,16 @@
 import Memory
 
-/// A kernel's command line: the user's text, and the devices a guest without ACPI has to be told about.
+/// A kernel's command line: the user's text, and the virtio-mmio devices for a guest without ACPI.
 package struct CommandLine: Equatable, Sendable {
-    /// Where errors say the text comes from.
+    /// The subject of errors.
     private static let place = "-append"
 
     /// The text, without its NUL.
     package let text: String
 
-    /// Adds ` virtio_mmio.device=` for each device, where the guest will not find it by ACPI; else the text stays.
+    /// Without ACPI, adds ` virtio_mmio.device=` for each device; with ACPI, keeps the text.
     ///
-    /// - Throws: if the text holds a NUL.
+    /// - Throws: if the text contains a NUL.
     package init(_ text: String, devices: [VirtioMMIODevice], acpi: Bool) throws(BootError) {
         guard !text.utf8.contains(0) else {
             throw BootError(place: Self.place, field: "text", problem: "contains a NUL character")
@@ -20,7 +20,7 @@ package struct CommandLine: Equatable, Sendable {
             return
         }
         let parameters = devices.map(Self.parameter).joined()
-        // After "--" the kernel reads no parameters, it hands them to init.
+        // The kernel passes the words after "--" to init and does not parse them.
         guard let end = Self.words(of: text).first(where: { $0 == "--" })?.startIndex else {
             self.text = text + parameters
             return
@@ -34,7 +34,7 @@ package struct CommandLine: Equatable, Sendable {
         return " virtio_mmio.device=\(device.size)@0x\(base):\(device.irq)"
     }
 
-    /// Whether a kernel that gets `text` will use ACPI: the last of `acpi=off` and `acpi=force` decides.
+    /// Whether a kernel with this command line uses ACPI: the last of `acpi=off` and `acpi=force` decides.
     package static func allowsACPI(_ text: String) -> Bool {
         var allowed = true
         for word in words(of: text) {

@@ -1,11 +1,11 @@
-/// A file format that no x86-64 kernel has, by its first bytes: such a file must not be run as a raw binary.
+/// A file format that no x86-64 kernel has. Apus must not run such a file as a raw binary.
 struct ForeignFormat {
-    /// What the file is, and what its user can do about it.
+    /// The format and the remedy.
     let problem: String
 
-    /// Recognizes a format; nil if the bytes may be instructions.
+    /// Recognizes a format by the file's first bytes; nil if they may be instructions.
     ///
-    /// - Parameter head: the file's first bytes, 512 of them if there are as many.
+    /// - Parameter head: the first 512 bytes, or the whole of a shorter file.
     init?(_ head: [UInt8]) {
         if let known = Self.known.first(where: { head.dropFirst($0.offset).starts(with: $0.magic) }) {
             problem = known.problem
@@ -47,7 +47,7 @@ struct ForeignFormat {
 
     private static let peX86: UInt16 = 0x8664
 
-    /// The machine of a PE file: `MZ`, at 0x3c where its header begins, there `PE\0\0` and the machine.
+    /// The machine type of a PE file: `MZ`, the header's offset at 0x3c, and there `PE\0\0` and the machine type.
     private static func peMachine(_ head: [UInt8]) -> UInt16? {
         guard head.starts(with: [0x4d, 0x5a]), let start = head.load(at: 0x3c, as: UInt32.self),
             let start = Int(exactly: start), head.dropFirst(start).starts(with: [0x50, 0x45, 0, 0])
@@ -55,7 +55,7 @@ struct ForeignFormat {
         return head.load(at: start + 4, as: UInt16.self)
     }
 
-    /// Whether there is nothing but printable ASCII and white space.
+    /// Whether all bytes are printable ASCII or white space.
     private static func isText(_ head: [UInt8]) -> Bool {
         head.count >= 4
             && head.allSatisfy { (0x20...0x7e).contains($0) || (0x09...0x0d).contains($0) }

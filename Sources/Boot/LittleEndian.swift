@@ -1,6 +1,6 @@
-/// Integers in byte arrays, in the order x86 and all boot structures use: least significant byte first.
+/// Little-endian integers in byte arrays, the byte order of x86 and of all boot structures.
 extension Array<UInt8> {
-    /// The integer at `offset`, or nil if it is not wholly inside.
+    /// The integer at `offset`, or nil if it reaches beyond the array.
     func load<T: FixedWidthInteger>(at offset: Int, as type: T.Type = T.self) -> T? {
         let width = T.bitWidth / 8
         guard offset >= 0, width <= count, offset <= count - width else { return nil }
@@ -11,7 +11,7 @@ extension Array<UInt8> {
         return value
     }
 
-    /// Overwrites the integer at `offset`; does nothing if it is not wholly inside.
+    /// Overwrites the integer at `offset`; does nothing if it reaches beyond the array.
     mutating func store<T: FixedWidthInteger>(_ value: T, at offset: Int) {
         let width = T.bitWidth / 8
         guard offset >= 0, width <= count, offset <= count - width else { return }
@@ -27,13 +27,13 @@ extension Array<UInt8> {
         }
     }
 
-    /// Appends `text`, cut or padded with spaces to `width` bytes, as MP and ACPI tables hold their names.
+    /// Appends `text`, truncated or padded with spaces to `width` bytes, for names in MP and ACPI tables.
     mutating func append(text: StaticString, width: Int) {
         let bytes = Array("\(text)".utf8.prefix(width))
         append(contentsOf: bytes)
         append(contentsOf: repeatElement(0x20, count: width - bytes.count))
     }
 
-    /// The byte that makes the sum of all of them zero when it takes the place of a zero.
+    /// The checksum: the byte that makes the sum of all bytes zero when it replaces a zero byte.
     var checksum: UInt8 { 0 &- reduce(0, &+) }
 }

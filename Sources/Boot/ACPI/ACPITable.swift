@@ -1,10 +1,10 @@
-/// A system description table: the common header (ACPI 6.5, section 5.2.6) and what follows it.
+/// A system description table: the common header (ACPI 6.5, section 5.2.6) and the body.
 struct ACPITable {
     static let headerSize = 36
     private static let checksumOffset = 9
     private static let revisionOfUs: UInt32 = 1
 
-    /// The whole table, with its length and checksum right.
+    /// The table, with length and checksum filled in.
     let bytes: [UInt8]
 
     init(signature: StaticString, revision: UInt8, body: [UInt8]) {

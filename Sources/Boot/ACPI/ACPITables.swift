@@ -1,7 +1,7 @@
 import Bus
 import Memory
 
-/// All ACPI tables of a board, one after the other in reserved memory below 1 MiB.
+/// The ACPI tables of a board, in sequence in reserved memory below 1 MiB.
 struct ACPITables {
     private let plan: BootPlan
     private let identifiers: APICIdentifiers
@@ -15,9 +15,9 @@ struct ACPITables {
         self.identifiers = identifiers
     }
 
-    /// Writes the tables; answers the address of the RSDP, which is also where a guest searches for it.
+    /// Writes the tables and returns the address of the RSDP, which lies where guests search for it.
     ///
-    /// - Throws: if they do not fit.
+    /// - Throws: if the tables do not fit.
     func write(to memory: GuestMemory) throws(BootError) -> UInt64 {
         var next = Self.aligned(Layout.acpi + Self.rsdpSize)
         func place(_ table: ACPITable) throws(BootError) -> UInt64 {
@@ -41,14 +41,14 @@ struct ACPITables {
         return Layout.acpi
     }
 
-    /// The Extended System Description Table: where the others are. The DSDT is the FADT's.
+    /// The Extended System Description Table: the addresses of the other tables. The FADT has the DSDT's.
     private static func xsdt(_ tables: [UInt64]) -> ACPITable {
         var body: [UInt8] = []
         for address in tables { body.append(littleEndian: address) }
         return ACPITable(signature: "XSDT", revision: 1, body: body)
     }
 
-    /// The Root System Description Pointer, with its two checksums: over the first 20 bytes, and over all.
+    /// The Root System Description Pointer, with one checksum of the first 20 bytes and one of all bytes.
     private static func rsdp(xsdt: UInt64) -> [UInt8] {
         var bytes = Array("RSD PTR ".utf8) + [0]
         bytes.append(text: "APUS", width: 6)

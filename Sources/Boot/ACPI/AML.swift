@@ -1,6 +1,6 @@
 import Bus
 
-/// The few terms of the ACPI Machine Language that describe our devices (ACPI 6.5, chapter 20), as bytes.
+/// An encoder for the ACPI Machine Language terms of the DSDT (ACPI 6.5, chapter 20).
 enum AML {
     private static let zeroOp: UInt8 = 0x00
     private static let oneOp: UInt8 = 0x01
@@ -15,7 +15,7 @@ enum AML {
     private static let extendedOpPrefix: UInt8 = 0x5b
     private static let deviceOp: UInt8 = 0x82
 
-    /// `Scope (path) { terms }`; `path` is a name of four characters.
+    /// `Scope (path) { terms }`; `path` has four characters.
     static func scope(_ path: String, _ terms: [UInt8]) -> [UInt8] {
         [scopeOp] + sized(Array(path.utf8) + terms)
     }
@@ -30,12 +30,12 @@ enum AML {
         [nameOp] + Array(path.utf8) + object
     }
 
-    /// `Package () { elements }`, at most 255 of them.
+    /// `Package () { elements }`, with at most 255 elements.
     static func package(_ elements: [[UInt8]]) -> [UInt8] {
         [packageOp] + sized([UInt8(truncatingIfNeeded: elements.count)] + elements.joined())
     }
 
-    /// An integer in its shortest form.
+    /// An integer in its shortest encoding.
     static func integer(_ value: UInt32) -> [UInt8] {
         var bytes: [UInt8] = []
         switch value {
@@ -62,7 +62,7 @@ enum AML {
         [bufferOp] + sized(integer(UInt32(truncatingIfNeeded: contents.count)) + contents)
     }
 
-    /// `body` behind its PkgLength, which counts itself: one byte up to 63, then four bits and one to three bytes.
+    /// `body` after its PkgLength, which includes its own size: one byte up to 63, else four bits and one to three bytes.
     private static func sized(_ body: [UInt8]) -> [UInt8] {
         if body.count + 1 < 1 << 6 { return [UInt8(body.count + 1)] + body }
         let extra = body.count + 2 < 1 << 12 ? 1 : body.count + 3 < 1 << 20 ? 2 : 3
@@ -75,7 +75,7 @@ enum AML {
 
 /// Resource descriptors for `_CRS` (ACPI 6.5, section 6.4).
 enum ACPIResource {
-    /// `ResourceTemplate () { descriptors }`; the checksum 0 in the end tag means that there is none.
+    /// `ResourceTemplate () { descriptors }`; the checksum 0 in the end tag means no checksum.
     static func template(_ descriptors: [[UInt8]]) -> [UInt8] {
         AML.buffer(descriptors.joined() + [0x79, 0])
     }

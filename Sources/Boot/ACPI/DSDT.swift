@@ -1,6 +1,6 @@
 import Bus
 
-/// The Differentiated System Description Table: the board's devices, and how to power it off.
+/// The Differentiated System Description Table: the board's devices and the power-off state `_S5`.
 enum DSDT {
     /// `EISAID ("PNP0501")`: a 16550A serial port.
     private static let serialPort: UInt32 = 0x0105_d041
@@ -14,7 +14,7 @@ enum DSDT {
             signature: "DSDT", revision: 2, body: softOff(plan.layout.power) + AML.scope("_SB_", nodes))
     }
 
-    /// `_S5`: what to write into the sleep control register as sleep type.
+    /// `_S5`: the sleep type for the sleep control register.
     private static func softOff(_ power: BoardLayout.PowerRegisters) -> [UInt8] {
         let type = AML.integer(UInt32(power.softOff))
         let zero = AML.integer(0)
@@ -29,7 +29,7 @@ enum DSDT {
                 + AML.name("_CRS", ACPIResource.template(resources)))
     }
 
-    /// The device that Linux's `pvpanic-mmio` looks for.
+    /// The pvpanic device, which Linux's driver `pvpanic-mmio` binds to.
     private static func panicPort(_ port: AddressRange) -> [UInt8] {
         AML.device(
             "PEVT",

@@ -13,7 +13,7 @@ enum FADT {
     private static let resetRegisterSupported: UInt32 = 1 << 10
     private static let hardwareReduced: UInt32 = 1 << 20
 
-    /// IAPC_BOOT_ARCH. That it announces no 8042 keeps Linux from probing for one.
+    /// IAPC_BOOT_ARCH. The cleared 8042 bit keeps Linux from probing for an i8042.
     private static let noVGA: UInt16 = 1 << 2
     private static let noCMOSClock: UInt16 = 1 << 5
 
@@ -40,7 +40,7 @@ enum FADT {
         return ACPITable(signature: "FACP", revision: majorVersion, body: body)
     }
 
-    /// A generic address: an I/O port of 8 bits, accessed by bytes.
+    /// A generic address structure: an 8-bit I/O port with byte access.
     private static func port(_ number: UInt16) -> [UInt8] {
         var address: [UInt8] = [1, 8, 0, 1]
         address.append(littleEndian: UInt64(number))

@@ -1,7 +1,7 @@
 import Bus
 
-/// The Multiple APIC Description Table (ACPI 6.5, section 5.2.12). ISA interrupts need no overrides: each is on the
-/// I/O APIC's pin of the same number, an active high edge.
+/// The Multiple APIC Description Table (ACPI 6.5, section 5.2.12). It has no interrupt source overrides: each ISA
+/// interrupt uses the I/O APIC's pin of the same number, edge-triggered and active high.
 enum MADT {
     private static let enabled: UInt32 = 1 << 0
     private static let allProcessors: UInt8 = 0xff
@@ -19,7 +19,7 @@ enum MADT {
         body += [1, 12, identifiers.ioAPIC, 0]
         body.append(littleEndian: controllers.ioAPIC)
         body.append(littleEndian: UInt32(0))  // its first global system interrupt
-        // Non-maskable interrupts come in at LINT1 of each processor.
+        // NMIs arrive at LINT1 of every processor.
         body += [4, 6, allProcessors, 0, 0, 1]
         return ACPITable(signature: "APIC", revision: 5, body: body)
     }

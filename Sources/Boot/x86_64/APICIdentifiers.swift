@@ -1,13 +1,13 @@
 import Bus
 
-/// Who answers to which identifier on the APICs' bus. 255 means all of them and is nobody's.
+/// APIC IDs of the vCPUs and the I/O APIC. 255 is the broadcast ID.
 struct APICIdentifiers: Equatable {
-    /// The processors', the boot processor's first.
+    /// The vCPUs' APIC IDs, the bootstrap processor's first.
     let processors: [UInt8]
-    /// The I/O APIC's: the one after the processors', or else the first that is free.
+    /// The I/O APIC's ID: one above the highest vCPU's, or else the first free one.
     let ioAPIC: UInt8
 
-    /// - Throws: if there are more processors than the board can have, or two have one identifier.
+    /// - Throws: if there are no vCPUs or more than the board allows, or two vCPUs have one APIC ID.
     init(_ plan: BootPlan) throws(BootError) {
         let most = plan.layout.limits.vcpus
         guard plan.cpuCount >= 1, plan.cpuCount <= most else {

@@ -2,26 +2,25 @@ import Bus
 package import Memory
 
 extension BootPlan {
-    /// The longest command line of Linux on x86, without its NUL, where no header tells.
+    /// The maximum command line of Linux on x86 in bytes, without its NUL, for kernels without a setup header.
     private static let commandLineMaximum: UInt64 = 2047
 
-    /// Whether the guest learns of its devices by ACPI, and not by the MP table and the command line.
+    /// Whether ACPI describes the devices to the guest; otherwise the MP table and the command line do.
     ///
-    /// Kernels packed as raw binaries are StratoVirt's, built without ACPI: they get what StratoVirt's board has.
+    /// Raw binaries are kernels of StratoVirt's users, built without ACPI: they get the tables of StratoVirt's board.
     ///
-    /// - Throws: what is wrong with the kernel's header.
+    /// - Throws: an error in the kernel's header.
     package func usesACPI(_ kernel: borrowing BootFile) throws(BootError) -> Bool {
         guard CommandLine.allowsACPI(commandLine) else { return false }
         return try !KernelImage.isRaw(kernel)
     }
 
-    /// Puts the kernel, the initial RAM disk, the command line and everything that describes the board into guest
-    /// memory.
+    /// Writes the kernel, the initial RAM disk, the command line and the tables of the board to guest memory.
     ///
-    /// What is written does not depend on what `memory` held before, so a machine can be reset by loading again.
+    /// The written bytes do not depend on the previous contents of `memory`, so a second load resets a VM.
     ///
-    /// - Returns: the boot processor's registers. The other processors wait for INIT and SIPI, as after reset.
-    /// - Throws: what is wrong with the kernel, the initial RAM disk or the command line, or that they do not fit.
+    /// - Returns: the registers of the bootstrap processor. The other processors wait for INIT and SIPI, as after reset.
+    /// - Throws: an error in the kernel, the initial RAM disk or the command line, or that they do not fit.
     package func load(
         kernel file: borrowing BootFile, initrd: borrowing BootFile?, into memory: GuestMemory
     ) throws(BootError) -> InitialState {

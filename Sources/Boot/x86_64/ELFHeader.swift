@@ -1,4 +1,4 @@
-/// What matters of an ELF file's header (System V gABI, chapter 4).
+/// The fields of an ELF file's header that the loader uses (System V gABI, chapter 4).
 struct ELFHeader {
     static let magic: [UInt8] = [0x7f, 0x45, 0x4c, 0x46]
 
@@ -45,7 +45,7 @@ struct ELFHeader {
 
     /// The program headers.
     ///
-    /// - Throws: if they do not lie inside the file.
+    /// - Throws: if they reach beyond the file.
     func segments(of file: borrowing BootFile) throws(BootError) -> [ELFSegment] {
         let table = try file.bytes(programHeaderCount * ELFSegment.size, at: programHeaderOffset, field: "e_phoff")
         return (0..<programHeaderCount).compactMap { ELFSegment(table, at: $0 * ELFSegment.size) }

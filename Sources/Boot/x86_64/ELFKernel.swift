@@ -1,6 +1,6 @@
 extension KernelImage {
-    /// An ELF file: its loadable segments go to their physical addresses. It is entered by PVH where it has the note
-    /// (unless `linux64` is demanded), and else at `e_entry`, which in Linux's `vmlinux` is the 64-bit entry.
+    /// Loads an ELF file's segments to their physical addresses. The entry is that of the PVH note, unless the file has
+    /// none or `bootProtocol` is `linux64`; then it is `e_entry`, the 64-bit entry of Linux's `vmlinux`.
     static func loadELF(
         _ file: borrowing BootFile, _ header: ELFHeader, by bootProtocol: BootProtocol,
         into destination: inout KernelDestination
@@ -10,7 +10,7 @@ extension KernelImage {
         if bootProtocol == .pvh, pvhEntry == nil {
             throw file.error("notes", "there is no XEN_ELFNOTE_PHYS32_ENTRY, the entry for PVH")
         }
-        // All segments are checked before the first is read: together they are then no larger than guest memory.
+        // Check all segments before reading the first: their total size is then at most that of guest memory.
         let loaded = segments.filter { $0.type == ELFSegment.load && ($0.memorySize > 0 || $0.fileSize > 0) }
         for segment in loaded { try claim(segment, of: file, in: &destination) }
         try checkOverlap(of: file, destination.claimed)
@@ -54,11 +54,11 @@ extension KernelImage {
     }
 }
 
-/// The notes of an ELF file (gABI, chapter 5): name, description and type, each padded to the segment's alignment.
+/// The notes of an ELF file (gABI, chapter 5): name and description, each padded to the segment's alignment.
 extension KernelImage {
     private static let xen: [UInt8] = Array("Xen\0".utf8)
     private static let phys32Entry: UInt32 = 18
-    /// Notes are a few hundred bytes; this bounds what a broken file can make us read.
+    /// The limit on notes in bytes, against broken files; valid notes have a few hundred bytes.
     private static let noteMaximum: UInt64 = 0x10_0000
 
     /// The address in the note `XEN_ELFNOTE_PHYS32_ENTRY`, or nil if there is no such note.
@@ -82,7 +82,7 @@ extension KernelImage {
     ) throws(BootError) -> UInt64? {
         func padded(_ size: Int) -> Int { (size + alignment - 1) & ~(alignment - 1) }
         var start = 0
-        // Sizes are 32 bits wide, so their sums cannot overflow. What is too short for a note is padding.
+        // Sizes have 32 bits, so their sums cannot overflow. A rest too short for a note is padding.
         while let nameSize = notes.load(at: start, as: UInt32.self),
             let size = notes.load(at: start + 4, as: UInt32.self),
             let type = notes.load(at: start + 8, as: UInt32.self)

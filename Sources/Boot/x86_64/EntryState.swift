@@ -1,6 +1,6 @@
 import Memory
 
-/// The two ways into a kernel, as register values and the descriptor tables they refer to.
+/// Register values and descriptor tables of the two entry protocols.
 extension InitialState {
     private static let protectedMode: UInt64 = 1 << 0
     private static let extensionType: UInt64 = 1 << 4
@@ -11,8 +11,8 @@ extension InitialState {
     /// Bit 1 of RFLAGS is always set; interrupts are off.
     private static let flags: UInt64 = 1 << 1
 
-    /// The 64-bit boot protocol of Linux: long mode, low 4 GiB mapped to themselves, zero page in RSI, flat segments
-    /// under the selectors `__BOOT_CS` 0x10 and `__BOOT_DS` 0x18.
+    /// The 64-bit boot protocol of Linux: long mode, identity mapping of the low 4 GiB, zero page in RSI, flat segments
+    /// with the selectors `__BOOT_CS` 0x10 and `__BOOT_DS` 0x18.
     static func linux64(entry: UInt64) -> InitialState {
         InitialState(
             rip: entry, rsp: Layout.stackTop, rbp: Layout.stackTop, rbx: 0, rsi: Layout.zeroPage, rflags: flags,
@@ -28,8 +28,8 @@ extension InitialState {
             gdt: gdt, idt: idt)
     }
 
-    /// Writes the descriptor tables: two null descriptors, code, data; and an empty interrupt table, so that a fault
-    /// before the kernel has its own shuts the machine down.
+    /// Writes the GDT (two null descriptors, code, data) and an empty IDT. With the empty IDT, a fault before the kernel
+    /// loads its own IDT is a triple fault, which ends the VM.
     func writeDescriptorTables(to memory: GuestMemory) throws(BootError) {
         var bytes: [UInt8] = []
         for descriptor in [0, 0, code.descriptor, data.descriptor] { bytes.append(littleEndian: descriptor) }
@@ -42,7 +42,7 @@ extension InitialState {
     }
 
     private static let data = Segment(selector: 0x18, base: 0, limit: .max, attributes: 0xc093)
-    /// A busy TSS with the fixed part only; the processor wants one, no kernel uses it.
+    /// A busy TSS without an I/O bitmap. The processor requires one; no kernel uses it.
     private static let task = Segment(selector: 0, base: 0, limit: 0x67, attributes: 0x008b)
     private static let gdt = DescriptorTable(base: Layout.gdt, limit: 4 * 8 - 1)
     private static let idt = DescriptorTable(base: Layout.idt, limit: 7)

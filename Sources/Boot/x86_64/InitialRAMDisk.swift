@@ -1,15 +1,16 @@
 import Memory
 
-/// Where the initial RAM disk lies in guest memory.
+/// The initial RAM disk's range in guest memory.
 struct InitialRAMDisk: Equatable {
     let start: UInt64
     let size: UInt64
 
     private static let pageMask: UInt64 = 0xfff
 
-    /// Loads `file` as high as the kernel allows: below the end of low memory and 896 MiB, or the kernel's own limit.
+    /// Loads `file` at the highest address that the kernel allows: below the end of low memory and below 896 MiB, or the
+    /// kernel's own limit.
     ///
-    /// - Throws: if there is no room for it above the kernel.
+    /// - Throws: if the file does not fit, or would overlap the kernel.
     static func load(
         _ file: borrowing BootFile, into memory: GuestMemory, map: MemoryMap, kernel: KernelImage
     ) throws(BootError) -> InitialRAMDisk {

@@ -1,8 +1,8 @@
-/// A segment register with its hidden part, as KVM and the processor hold it.
+/// A segment register with its hidden part, in KVM's layout.
 package struct Segment: Equatable, Sendable {
     package let selector: UInt16
     package let base: UInt64
-    /// The last offset in bytes, whatever the granularity.
+    /// The last offset in bytes, for either granularity.
     package let limit: UInt32
     /// Descriptor bits 40 to 55: type (bits 0-3), S (4), DPL (5-6), P (7), AVL (12), L (13), D/B (14), G (15).
     package let attributes: UInt16
@@ -15,7 +15,7 @@ package struct Segment: Equatable, Sendable {
     package var isDefault32Bit: Bool { attributes & 1 << 14 != 0 }
     package var isPageGranular: Bool { attributes & 1 << 15 != 0 }
 
-    /// The descriptor in the GDT that loads this segment.
+    /// The segment's descriptor in the GDT.
     var descriptor: UInt64 {
         let limit = UInt64(isPageGranular ? limit >> 12 : limit)
         return limit & 0xffff | (base & 0xff_ffff) << 16 | UInt64(attributes & 0xf0ff) << 40
@@ -30,8 +30,7 @@ package struct DescriptorTable: Equatable, Sendable {
     package let limit: UInt16
 }
 
-/// The registers of the boot processor when it enters the kernel. What is not here is as after reset: zero, or the
-/// processor's default.
+/// The registers of the bootstrap processor at the kernel's entry. All other registers have their reset values.
 package struct InitialState: Equatable, Sendable {
     package let rip: UInt64
     package let rsp: UInt64
@@ -44,7 +43,7 @@ package struct InitialState: Equatable, Sendable {
     package let cr4: UInt64
     package let efer: UInt64
     package let code: Segment
-    /// For DS, ES, FS, GS and SS.
+    /// DS, ES, FS, GS and SS.
     package let data: Segment
     package let task: Segment
     package let gdt: DescriptorTable

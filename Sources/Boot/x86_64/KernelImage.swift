@@ -1,21 +1,21 @@
 import Host
 import Memory
 
-/// A kernel that lies in guest memory, ready to be entered.
+/// A kernel in guest memory.
 struct KernelImage {
-    /// How it is entered; never `.automatic`.
+    /// The protocol for entering the kernel; never `.automatic`.
     let bootProtocol: BootProtocol
     /// Physical address of the first instruction.
     let entry: UInt64
     /// The setup header of a bzImage.
     let setupHeader: SetupHeader?
-    /// What the kernel occupies, or will before it reads its memory map.
+    /// The ranges that the kernel occupies, or uses before it reads its memory map.
     let ranges: [Range<UInt64>]
 
-    /// Loads `file` in whichever format it is: bzImage, ELF, or else a raw binary.
+    /// Loads `file` as a bzImage or ELF file by its header, or else as a raw binary.
     ///
-    /// - Throws: if a field of the file's header is wrong, the kernel does not fit `map`'s low memory, or the file
-    ///   cannot be entered by `bootProtocol`.
+    /// - Throws: if a field of the file's header is invalid, the kernel does not fit `map`'s low memory, or the file has
+    ///   no entry for `bootProtocol`.
     static func load(
         _ file: borrowing BootFile, by bootProtocol: BootProtocol, into memory: GuestMemory, map: MemoryMap
     ) throws(BootError) -> KernelImage {
@@ -38,7 +38,8 @@ struct KernelImage {
         if let format = ForeignFormat(head) { throw file.error("format", format.problem) }
     }
 
-    /// A raw binary (`objcopy -O binary vmlinux`), as StratoVirt takes it: loaded whole, entered at its first byte.
+    /// Loads a raw binary (`objcopy -O binary vmlinux`) as StratoVirt does: the whole file, with the entry at its first
+    /// byte.
     private static func loadRaw(
         _ file: borrowing BootFile, into destination: inout KernelDestination
     ) throws(BootError) -> KernelImage {
@@ -49,9 +50,9 @@ struct KernelImage {
             bootProtocol: .linux64, entry: Layout.rawKernel, setupHeader: nil, ranges: destination.claimed)
     }
 
-    /// Whether the file has no format, only instructions.
+    /// Whether the file is a raw binary.
     ///
-    /// - Throws: if the file's format is one that no kernel has.
+    /// - Throws: if the file has a format that no kernel has.
     static func isRaw(_ file: borrowing BootFile) throws(BootError) -> Bool {
         let head = try file.head(SetupHeader.searchLength)
         if head.starts(with: ELFHeader.magic) { return false }
@@ -60,13 +61,13 @@ struct KernelImage {
         return true
     }
 
-    /// Whether the kernel occupies any of `range`.
+    /// Whether the kernel occupies a part of `range`.
     func overlaps(_ range: Range<UInt64>) -> Bool {
         ranges.contains { $0.overlaps(range) }
     }
 }
 
-/// The part of guest memory that kernels may occupy: RAM from 1 MiB to the end of low memory.
+/// The guest memory for kernels: RAM from 1 MiB to the end of low memory.
 struct KernelDestination {
     let memory: GuestMemory
     let end: UInt64
@@ -77,9 +78,9 @@ struct KernelDestination {
         self.end = end
     }
 
-    /// Marks `count` bytes at `start` as the kernel's.
+    /// Reserves `count` bytes at `start` for the kernel.
     ///
-    /// - Throws: naming `field`, if they reach outside, that is over the boot structures below 1 MiB or beyond RAM.
+    /// - Throws: an error with `field` if the bytes overlap the boot structures below 1 MiB or reach beyond RAM.
     mutating func claim(
         start: UInt64, count: UInt64, field: String, of file: borrowing BootFile
     ) throws(BootError) {
@@ -93,7 +94,7 @@ struct KernelDestination {
         claimed.append(start..<end)
     }
 
-    /// Reads `count` bytes of `file` straight into guest memory.
+    /// Reads `count` bytes of `file` directly into guest memory.
     func read(
         _ file: borrowing BootFile, at offset: UInt64, count: UInt64, to address: UInt64, field: String
     ) throws(BootError) {
@@ -103,7 +104,7 @@ struct KernelDestination {
         try file.fill(slice, from: offset, field: field)
     }
 
-    /// Clears what the file has no bytes for.
+    /// Clears memory beyond the file's bytes.
     func clear(_ address: UInt64, count: UInt64) {
         if count > 0 { memory.slice(at: address, count: count)?.fill(0) }
     }

@@ -75,14 +75,14 @@ struct MPTable {
         bytes = table
     }
 
-    /// Where the configuration table goes: behind the floating pointer as long as the EBDA holds it (40 processors),
-    /// else into the reserved memory below 1 MiB, which has room for more than there can be.
+    /// The address of the configuration table: after the floating pointer if it fits the EBDA (40 processors), else in
+    /// the reserved memory below 1 MiB, which is large enough for 254.
     var address: UInt64 {
         let behindPointer = Layout.ebda + UInt64(Self.floatingPointerSize)
         return behindPointer + UInt64(bytes.count) <= Layout.ebdaEnd ? behindPointer : Layout.firmware
     }
 
-    /// Writes the floating pointer at the beginning of the EBDA, where guests search for it, and the table.
+    /// Writes the floating pointer to the start of the EBDA, where guests search for it, and the table.
     func write(to memory: GuestMemory) throws(BootError) {
         var pointer = Array("_MP_".utf8)
         pointer.append(littleEndian: UInt32(truncatingIfNeeded: address))

@@ -1,9 +1,9 @@
 package import Bus
 package import Memory
 
-/// What the guest is told about its physical memory (the E820 map of Linux, the memory map of PVH).
+/// The guest's physical memory map (E820 for Linux, the memory map of PVH).
 package struct MemoryMap: Equatable, Sendable {
-    /// Types as E820 numbers them.
+    /// Types, with the numbers of E820.
     enum Kind: UInt32 {
         case ram = 1
         case reserved = 2
@@ -15,7 +15,7 @@ package struct MemoryMap: Equatable, Sendable {
         let kind: Kind
     }
 
-    /// The entries in rising order.
+    /// The entries, by ascending address.
     let entries: [Entry]
     /// End of the RAM that begins at address 0.
     let lowMemoryEnd: UInt64

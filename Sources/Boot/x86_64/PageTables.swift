@@ -1,6 +1,6 @@
 import Memory
 
-/// The page tables a 64-bit entry needs: the low 4 GiB mapped to themselves in pages of 2 MiB.
+/// The page tables for a 64-bit entry: an identity mapping of the low 4 GiB in pages of 2 MiB.
 enum PageTables {
     private static let present: UInt64 = 1 << 0
     private static let writable: UInt64 = 1 << 1

@@ -1,10 +1,10 @@
 import Bus
 import Memory
 
-/// What a guest finds at F000:FFF0, where a PC's firmware begins: code that resets the machine.
+/// The code at F000:FFF0, the entry of a PC's firmware: it resets the VM.
 ///
-/// Linux on a hardware-reduced machine without EFI restarts by a jump to this address in real mode, unless `reboot=`
-/// says otherwise. vCPUs do not begin here: they are given their registers or wait for SIPI.
+/// On a hardware-reduced machine without EFI, Linux reboots by a real-mode jump to this address, unless `reboot=`
+/// selects another method. vCPUs do not start here: Apus sets their registers, or they wait for SIPI.
 enum ResetVector {
     static func write(to memory: GuestMemory, _ power: BoardLayout.PowerRegisters) throws(BootError) {
         let port = UInt8(truncatingIfNeeded: power.reset)

@@ -1,12 +1,12 @@
-/// The setup header of a bzImage (Linux, Documentation/arch/x86/boot.rst), which also becomes part of the zero page.
+/// The setup header of a bzImage (Linux, Documentation/arch/x86/boot.rst), which the zero page contains too.
 struct SetupHeader {
-    /// Where the header begins, in the file as in the zero page.
+    /// The header's offset in the file and in the zero page.
     static let offset = 0x1f1
-    /// How much of a file to read for the longest header there can be: one byte tells how far it goes from 0x202.
+    /// The number of bytes to read for the longest header: the byte at 0x201 is its end relative to 0x202.
     static let searchLength = 0x202 + 0xff
-    /// Where the zero page has other things again.
+    /// The offset of the next field in the zero page.
     static let maximumEnd = 0x290
-    /// Protocol 2.12 (Linux 3.8) introduced `xloadflags`, which tells whether there is a 64-bit entry.
+    /// Protocol 2.12 (Linux 3.8) introduced `xloadflags`, which states whether the kernel has a 64-bit entry.
     static let oldestVersion: UInt16 = 0x20c
 
     private static let bootFlag: UInt16 = 0xaa55
@@ -14,15 +14,15 @@ struct SetupHeader {
     private static let loadedHigh: UInt8 = 1 << 0
     private static let kernel64: UInt16 = 1 << 0
 
-    /// The header's bytes from `offset` on.
+    /// The header's bytes, starting at `offset`.
     let bytes: [UInt8]
-    /// Where the protected-mode kernel begins in the file.
+    /// Offset of the protected-mode kernel in the file.
     let payloadOffset: UInt64
-    /// Length of the protected-mode kernel in bytes, at least.
+    /// Minimum length of the protected-mode kernel in bytes.
     let payloadMinimum: UInt64
-    /// Where the kernel is to be loaded.
+    /// Guest address to load the kernel at.
     let loadAddress: UInt64
-    /// Where the kernel begins to use `initSize` bytes when it unpacks itself.
+    /// Start of the `initSize` bytes that the kernel uses while it unpacks itself.
     let runtimeStart: UInt64
     let initSize: UInt64
     /// The highest address an initial RAM disk may use.
@@ -30,9 +30,9 @@ struct SetupHeader {
     /// Length of the longest command line, without its NUL.
     let commandLineMaximum: UInt64
 
-    /// Reads the header from a file's first bytes; nil if they have none.
+    /// Parses the header in a file's first bytes; nil if there is none.
     ///
-    /// - Throws: if the header asks for something that cannot be.
+    /// - Throws: if a field of the header is invalid or not supported.
     init?(_ head: [UInt8], of file: borrowing BootFile) throws(BootError) {
         func field<T: FixedWidthInteger>(_ offset: Int, _ type: T.Type) -> T? { head.load(at: offset) }
         guard field(0x1fe, UInt16.self) == Self.bootFlag else { return nil }
@@ -72,7 +72,7 @@ struct SetupHeader {
             runtimeStart = preferred
         }
         payloadOffset = (UInt64(setupSectors == 0 ? 4 : setupSectors) + 1) * 512
-        // A unit too many is forgiven: the linker rounds the size up and may leave the file unpadded.
+        // Tolerate one missing unit: the linker rounds the size up and may leave the file unpadded.
         payloadMinimum = UInt64(systemSize == 0 ? 0 : systemSize - 1) * 16
         self.initSize = UInt64(initSize)
         self.initrdMaximum = UInt64(initrdMaximum)
@@ -83,10 +83,10 @@ struct SetupHeader {
 }
 
 extension KernelImage {
-    /// Distance of the 64-bit entry from where the kernel is loaded.
+    /// Offset of the 64-bit entry from the load address.
     private static let entry64: UInt64 = 0x200
 
-    /// A bzImage: its real-mode part is left out, the rest is entered at its 64-bit entry and unpacks itself.
+    /// Loads a bzImage without its real-mode part. The kernel unpacks itself from its 64-bit entry.
     static func loadBzImage(
         _ file: borrowing BootFile, _ header: SetupHeader, into destination: inout KernelDestination
     ) throws(BootError) -> KernelImage {

@@ -3,7 +3,7 @@ import Memory
 /// `boot_params` of Linux, the "zero page" (Documentation/arch/x86/zero-page.rst).
 enum ZeroPage {
     private static let size = 0x1000
-    /// Numbers among the loaders: one without a number of its own.
+    /// The loader type without an assigned number.
     private static let unregisteredLoader: UInt8 = 0xff
     private static let e820Maximum = 128
 
@@ -15,7 +15,7 @@ enum ZeroPage {
             page.replaceSubrange(
                 SetupHeader.offset..<(SetupHeader.offset + header.bytes.count), with: header.bytes)
         } else {
-            // Of a kernel without a header: what the kernel checks that a loader has filled in.
+            // For a kernel without a setup header: the fields that the kernel checks.
             page.store(UInt16(0xaa55), at: 0x1fe)
             page.store(UInt32(0x5372_6448), at: 0x202)  // "HdrS"
             page.store(SetupHeader.oldestVersion, at: 0x206)
