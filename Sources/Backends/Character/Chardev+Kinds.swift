@@ -106,7 +106,7 @@ extension Chardev {
     /// A file that output is written over, from its beginning; it is created if it is not there, and never cut.
     package static func file(id: String, path: String, on reactor: Reactor) throws(ChardevError) -> Chardev {
         let output = try attempt(id, "write to '\(path)'") { () throws(Errno) in
-            try FileDescriptor.open(path, [.readWrite, .create, .noControllingTerminal], mode: 0o644)
+            try FileDescriptor.open(path, [.readWrite, .create, .noControllingTerminal])
         }
         let status = try? FileStatus(of: output)
         let chardev = try Chardev(reactor, id: id, filename: "file:\(path)", .stream)

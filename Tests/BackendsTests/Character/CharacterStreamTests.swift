@@ -176,6 +176,16 @@ import Testing
         #expect(frontend.opened == [true, false])
     }
 
+    /// A guest's output may hold secrets.
+    @Test func aNewFileIsForThisUserOnly() throws {
+        let path = temporaryPath("file")
+        defer { try? removeFile(path) }
+        try Chardev.file(id: "log0", path: path, on: reactor).close()
+        var status = stat()
+        #expect(unsafe stat(path, &status) == 0)
+        #expect(status.st_mode & 0o077 == 0)
+    }
+
     @Test func aFileTakesMoreThanTheHistoryHolds() throws {
         let path = temporaryPath("file")
         defer { try? removeFile(path) }
