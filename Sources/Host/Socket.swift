@@ -15,13 +15,7 @@ package enum Socket {
         let descriptor = socket.rawValue
         // The file that `bind` makes has the socket's mode. A change by path would follow a link put there since.
         _ = try checked { fchmod(descriptor, 0o600) }
-        _ = try checked {
-            unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-        }
+        try unsafe withAddress(&address) { unsafe bind(descriptor, $0, $1) }
         do throws(Errno) {
             _ = try checked { Glibc.listen(descriptor, backlog) }
         } catch {
@@ -42,13 +36,7 @@ package enum Socket {
         _ = try checked {
             unsafe setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
         }
-        _ = try checked {
-            unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-                }
-            }
-        }
+        try unsafe withAddress(&address) { unsafe bind(descriptor, $0, $1) }
         _ = try checked { Glibc.listen(descriptor, backlog) }
         return socket
     }
@@ -58,13 +46,7 @@ package enum Socket {
         var address = try unixAddress(path)
         let socket = try make(AF_UNIX)
         let descriptor = socket.rawValue
-        _ = try checked {
-            unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-        }
+        try unsafe withAddress(&address) { unsafe Glibc.connect(descriptor, $0, $1) }
         return socket
     }
 
@@ -78,13 +60,7 @@ package enum Socket {
                 Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue) | cloexec, 0)
             })
         let descriptor = socket.rawValue
-        _ = try checked {
-            unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-        }
+        try unsafe withAddress(&address) { unsafe Glibc.connect(descriptor, $0, $1) }
         return socket
     }
 
@@ -95,13 +71,7 @@ package enum Socket {
         try socket.setNonBlocking(true)
         let descriptor = socket.rawValue
         do throws(Errno) {
-            _ = try checked {
-                unsafe withUnsafePointer(to: &address) {
-                    unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                        unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                    }
-                }
-            }
+            try unsafe withAddress(&address) { unsafe Glibc.connect(descriptor, $0, $1) }
         } catch {
             // A full backlog is a listener too.
             if error == .again { return true }
@@ -116,13 +86,7 @@ package enum Socket {
         var address = try ipv4Address(host, port)
         let socket = try make(AF_INET)
         let descriptor = socket.rawValue
-        _ = try checked {
-            unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-                }
-            }
-        }
+        try unsafe withAddress(&address) { unsafe Glibc.connect(descriptor, $0, $1) }
         return socket
     }
 
@@ -165,6 +129,20 @@ package enum Socket {
         let how = reading ? (writing ? SHUT_RDWR : SHUT_RD) : SHUT_WR
         guard reading || writing else { return }
         shutdown(socket, Int32(how))
+    }
+
+    /// Runs a system call with an address of any family and its length, again as long as a signal interrupts it.
+    @unsafe
+    private static func withAddress<Address: BitwiseCopyable>(
+        _ address: inout Address, _ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) throws(Errno) {
+        _ = try checked {
+            unsafe withUnsafePointer(to: &address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe call($0, socklen_t(MemoryLayout<Address>.size))
+                }
+            }
+        }
     }
 
     private static let cloexec = Int32(SOCK_CLOEXEC.rawValue)
