@@ -114,6 +114,7 @@ final class RxPath {
     /// A read from a connection's socket into as many buffers as the guest has credit for.
     private func prepareRead(_ slot: Int, _ message: Int) -> Operation {
         let credit = Int(connections[slot].credit.available)
+        let first = message * MessagePool.segments
         var (bytes, segments, count) = (0, 0, 0)
         while count < packetsPerRead, bytes < credit, let buffer = buffers.take() {
             let added = buffers.addRoom(
@@ -122,8 +123,7 @@ final class RxPath {
                 buffers.putBack(buffer)
                 break
             }
-            parts[message * MessagePool.segments + count] = Part(
-                buffer: Int32(buffer), bytes: Int32(clamping: added.bytes))
+            parts[first + count] = Part(buffer: Int32(buffer), bytes: Int32(clamping: added.bytes))
             bytes += added.bytes
             segments = added.next
             count += 1
@@ -139,11 +139,12 @@ final class RxPath {
     /// - Returns: whether the host's program is lost.
     func completeRead(_ slot: Int, _ result: Int32, on queue: Virtqueue?) -> Bool {
         let read = reads[slot]
-        let queue = connections[slot].takesData ? queue : nil
+        let takesData = connections[slot].takesData
+        let first = Int(read.message) * MessagePool.segments
         var left = max(0, Int(result))
-        for index in 0..<Int(read.parts) {
-            let part = parts[Int(read.message) * MessagePool.segments + index]
-            guard left > 0, let queue else {
+        for index in first..<first + Int(read.parts) {
+            let part = parts[index]
+            guard left > 0, takesData, let queue else {
                 buffers.putBack(Int(part.buffer))
                 continue
             }

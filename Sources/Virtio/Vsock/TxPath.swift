@@ -22,7 +22,7 @@ final class TxPath {
         /// For no connection.
         case unconnected(VsockHeader, VsockPorts)
         /// Not a packet of this guest.
-        case invalid(complaint: String)
+        case invalid(VsockViolation)
     }
 
     private let guestCID: UInt64
@@ -58,12 +58,8 @@ final class TxPath {
     }
 
     private func take(_ chain: DescriptorChain, _ queue: Virtqueue, _ isHeld: inout Bool) -> Taken {
-        guard let packet = VsockHeader(chain.readable) else {
-            return .invalid(complaint: "the guest sent a packet without a whole header")
-        }
-        guard packet.sourceCID == guestCID else {
-            return .invalid(complaint: "the guest sent a packet from CID \(packet.sourceCID), and has \(guestCID)")
-        }
+        guard let packet = VsockHeader(chain.readable) else { return .invalid(.noHeader) }
+        guard packet.sourceCID == guestCID else { return .invalid(.source(packet.sourceCID, of: guestCID)) }
         let ports = VsockPorts(guest: packet.sourcePort, host: packet.destinationPort)
         guard packet.isForHostStream, let slot = connections.find(ports) else { return .unconnected(packet, ports) }
         let outcome = connections[slot].take(packet, dataCount: chain.readable.byteCount)

@@ -111,7 +111,10 @@ package final class UnixVsockDevice: VirtioDevice {
 
     private func serveEvents(_ queue: Virtqueue) {
         let precededTraffic = transportReset.precedesTraffic
-        let outcome = transportReset.serve(queue)
+        // A copy, so that the data path's looks at it need no check for exclusive access.
+        var copy = transportReset
+        let outcome = copy.serve(queue)
+        transportReset = copy
         if outcome.contains(.smallBuffer) { complain("a buffer for events is too small") }
         if outcome.contains(.sent) { forEachConnection { if connections[$0].isKnownToGuest { close($0) } } }
         if outcome.contains(.answered) { wakeReceive() }
@@ -151,7 +154,7 @@ package final class UnixVsockDevice: VirtioDevice {
             switch taken {
             case .connected(let slot, let outcome, let packet): act(outcome, slot, packet)
             case .unconnected(let packet, let ports): takeUnconnected(packet, ports)
-            case .invalid(let complaint): complain(complaint)
+            case .invalid(let violation): complain("the guest sent \(violation)")
             }
         }
         while let send = tx.sendNext() { submit(send.operation, send.slot, .send) }

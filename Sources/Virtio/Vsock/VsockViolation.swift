@@ -1,5 +1,8 @@
-/// A packet for a connection that breaks the rules, and ends it.
+/// A packet of the guest that breaks the rules; it ends the connection that it is for.
 enum VsockViolation: Equatable, CustomStringConvertible {
+    case noHeader
+    /// The source is not the guest's CID.
+    case source(UInt64, of: UInt64)
     case outOfOrder(VsockOperation)
     case dataTooEarly
     case dataAfterShutdown
@@ -10,6 +13,8 @@ enum VsockViolation: Equatable, CustomStringConvertible {
 
     var description: String {
         switch self {
+        case .noHeader: "a packet without a whole header"
+        case .source(let source, let guestCID): "a packet from CID \(source), and has \(guestCID)"
         case .outOfOrder(let operation): "a packet of operation \(operation.rawValue) out of order"
         case .dataTooEarly: "data before the connection"
         case .dataAfterShutdown: "data after its shutdown"
