@@ -186,16 +186,17 @@ extension I8042 {
     /// Takes over the state of another controller, and raises the interrupt again for output that waits.
     ///
     /// - Throws: for a state that no controller can have; this one keeps its own then.
-    package func restore(_ state: State) throws(StateError) {
+    package func restore(_ state: State) throws(PlatformStateError) {
         guard state.memory.count == memory.count else {
-            throw StateError("the controller's memory has \(state.memory.count) bytes instead of \(memory.count)")
+            throw PlatformStateError(
+                "the controller's memory has \(state.memory.count) bytes instead of \(memory.count)")
         }
         let known = Status.outputFull | Status.secondPort | Status.timeOut
         guard state.outputStatus & ~known == 0 else {
-            throw StateError("the output status 0x\(String(state.outputStatus, radix: 16)) has unknown bits")
+            throw PlatformStateError("the output status 0x\(String(state.outputStatus, radix: 16)) has unknown bits")
         }
         if let waiting = state.waiting, !Self.takesParameter(waiting) {
-            throw StateError("the command 0x\(String(waiting, radix: 16)) has no parameter to wait for")
+            throw PlatformStateError("the command 0x\(String(waiting, radix: 16)) has no parameter to wait for")
         }
         for index in memory.indices { memory[index] = state.memory[index] }
         output = state.output

@@ -243,7 +243,7 @@ private final class I8042Driver {
         let before = driver.controller.state
         var state = before
         change(&state)
-        #expect(throws: StateError.self) { try driver.controller.restore(state) }
+        #expect(throws: PlatformStateError.self) { try driver.controller.restore(state) }
         #expect(driver.controller.state == before)
     }
 }

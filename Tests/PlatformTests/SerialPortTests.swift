@@ -329,7 +329,7 @@ private final class Sleeper: RingClient {
         let before = rig.port.saveState()
         var state = before
         change(&state)
-        #expect(throws: StateError.self) { try rig.port.restore(state) }
+        #expect(throws: PlatformStateError.self) { try rig.port.restore(state) }
         #expect(rig.port.saveState() == before)
     }
 }

@@ -69,7 +69,7 @@ package final class SerialPort: RingClient, BusDevice {
     /// Takes over the state of another port, and raises the interrupt if a condition is pending.
     ///
     /// - Throws: for a state that no port can have; this port keeps its own then.
-    package func restore(_ state: State) throws(StateError) {
+    package func restore(_ state: State) throws(PlatformStateError) {
         try state.check()
         divisor = state.divisor
         enabled = InterruptEnable(rawValue: state.interruptEnable)

@@ -41,10 +41,10 @@ extension SerialPort {
         }
 
         /// Checks the values that come from outside.
-        func check() throws(StateError) {
-            func check(_ name: String, _ value: UInt8, _ known: UInt8) throws(StateError) {
+        func check() throws(PlatformStateError) {
+            func check(_ name: String, _ value: UInt8, _ known: UInt8) throws(PlatformStateError) {
                 guard value & ~known == 0 else {
-                    throw StateError("\(name) 0x\(String(value, radix: 16)) has unknown bits")
+                    throw PlatformStateError("\(name) 0x\(String(value, radix: 16)) has unknown bits")
                 }
             }
             try check("the interrupt enable register", interruptEnable, InterruptEnable.all.rawValue)
@@ -52,10 +52,10 @@ extension SerialPort {
             try check("the modem control register", modemControl, ModemControl.all.rawValue)
             try check("the change bits of the modem status", modemChanges, 0x0f)
             guard received.count <= ReceiveFIFO.capacity else {
-                throw StateError("\(received.count) received characters do not fit the FIFO")
+                throw PlatformStateError("\(received.count) received characters do not fit the FIFO")
             }
             guard 0...SerialPort.longestBurst ~= burst else {
-                throw StateError("a burst of \(burst) transmitter interrupts is out of range")
+                throw PlatformStateError("a burst of \(burst) transmitter interrupts is out of range")
             }
         }
     }

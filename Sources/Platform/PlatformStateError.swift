@@ -1,5 +1,5 @@
-/// A saved state that nothing can be made from.
-package struct StateError: Error, CustomStringConvertible {
+/// A saved state that no device of this module can have.
+package struct PlatformStateError: Error, CustomStringConvertible {
     let problem: String
 
     package init(_ problem: String) {
