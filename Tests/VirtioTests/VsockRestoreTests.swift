@@ -162,14 +162,14 @@ import Virtio
         let program = try rig.program("CONNECT 52\n")
         for _ in 0..<2 {
             try rig.guest.driver.pause()
-            rig.guest.driver.transport.resume()
+            rig.guest.driver.virtio.resume()
             #expect(rig.guest.settled().isEmpty && rig.guest.eventQueue.usedCount == 0)
         }
         giveBack(rig, event.head)
         #expect(try rig.guest.next().destinationPort == 52)
         // Nor later.
         try rig.guest.driver.pause()
-        rig.guest.driver.transport.resume()
+        rig.guest.driver.virtio.resume()
         try rig.expectWorks()
         #expect(rig.guest.eventQueue.usedCount == 0 && !program.isAtEnd)
     }
@@ -232,7 +232,7 @@ import Virtio
         let restored = try VsockRig(restoring: rig.device.deviceState)
         try offerEvents(restored, 0..<8)
         _ = try takeEvent(restored)
-        rig.guest.driver.transport.resume()
+        rig.guest.driver.virtio.resume()
         try rig.guest.send(GuestPacket(Operation.data, 52, port, [1]))
         try rig.wait { program.collect() == [1] }
         program.write([2])

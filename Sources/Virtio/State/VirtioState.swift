@@ -392,6 +392,7 @@ package final class VirtioState {
         configGeneration = saved.configGeneration
         status = saved.status
         interrupt.restore(saved.interruptCauses)
-        if isRunning { activate() }
+        // A device that needed a reset keeps nothing for its next driver.
+        if isRunning { activate() } else { device.reset() }
     }
 }
