@@ -55,14 +55,14 @@ private let ending = "The machine is ending"
         try rig.control.start()
         rig.pause()
         rig.pause()
-        #expect(rig.answers == ["", "", ""] && rig.clients.names == ["STOP", "STOP", "STOP"])
+        #expect(rig.answers == ["", "", ""] && rig.clients.names.isEmpty)
         #expect(rig.vcpus.calls == ["resume", "pause"])
     }
 
     @Test func whatRunsIsResumedAtOnce() throws {
         let rig = try RunControlRig.running()
         rig.resume()
-        #expect(rig.answers == [""] && rig.clients.names == ["RESUME"] && rig.vcpus.calls.isEmpty)
+        #expect(rig.answers == [""] && rig.clients.names.isEmpty && rig.vcpus.calls.isEmpty)
     }
 
     @Test func aPauseWhilePausingIsAnsweredWithTheFirst() throws {

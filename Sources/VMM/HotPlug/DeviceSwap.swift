@@ -28,6 +28,7 @@ final class DeviceSwap {
     private let maker: () -> DeviceMaker
     private let runControl: RunControl
     private let drainLimit: UInt64
+    private let attached: () -> Void
     private let finish: (MachineError?) -> Void
     private var queuesInUse = QueueLimits.none
     private var nextQueues = QueueLimits.none
@@ -37,17 +38,20 @@ final class DeviceSwap {
     ///   - id: of the next device, for errors.
     ///   - maker: answers with what makes the next device, which serves for one attempt.
     ///   - runControl: stops the vCPUs.
+    ///   - attached: called when the next device is in the slot, before the vCPUs run again.
     ///   - finish: gets why it failed, and then nothing has changed. Otherwise it is called when nothing of the former
     ///     device's reactor keeps the former device any more.
     init(
         _ slot: Slot, id: String, _ maker: @escaping () -> DeviceMaker, _ runControl: RunControl,
-        drainLimit: UInt64 = DeviceSwap.drainLimit, then finish: @escaping (MachineError?) -> Void
+        drainLimit: UInt64 = DeviceSwap.drainLimit, attached: @escaping () -> Void,
+        then finish: @escaping (MachineError?) -> Void
     ) {
         self.slot = slot
         self.id = id
         self.maker = maker
         self.runControl = runControl
         self.drainLimit = drainLimit
+        self.attached = attached
         self.finish = finish
     }
 
@@ -111,6 +115,7 @@ final class DeviceSwap {
             if let transport = transport.take() { devices.attach(number, transport, goesOn: isRunning) }
             answer(())
         } then: { [self] in
+            attached()
             runControl.resumeVCPUs()
             slot.former.finishTurn { [self] in finish(nil) }
         }

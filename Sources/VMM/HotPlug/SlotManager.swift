@@ -218,9 +218,10 @@ final class SlotManager {
         DeviceSwap(
             DeviceSwap.Slot(number: number, former: slot.residence, next: next), id: id,
             { device?.maker ?? Self.placeholder(slot.kind, id) }, runControl
-        ) { [self] error in
+        ) { [table] in
+            table.set(number, device, next)
+        } then: { [self] error in
             if error == nil {
-                table.set(number, device, next)
                 // An image is closed with its disk, and the process loses its locks on a file with any descriptor of it
                 // that is closed.
                 former?.finish()
