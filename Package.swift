@@ -42,12 +42,12 @@ let package = Package(
         module("EventLoop", ["CHost", "Host"]),
         module("Memory", ["CHost", "Host"]),
         module("Bus", ["Host", "EventLoop"]),
-        module("Hypervisor", ["CHost", "Host", "EventLoop", "Memory", "Bus"]),
+        module("Hypervisor", ["CHost", "Host", "Memory", "Bus"]),
         module("Boot", ["Host", "Memory", "Bus"]),
         module("Platform", ["Host", "EventLoop", "Bus"]),
         module("Backends", ["Host", "EventLoop", "Memory"]),
         module("Virtio", ["Host", "EventLoop", "Memory", "Bus", "Backends"]),
-        module("Options", ["Host"]),
+        module("Options", []),
         module("JSONText", []),
         module("Control", ["Host", "EventLoop", "Options", "JSONText"]),
         module("Sandbox", ["CHost", "Host"]),
@@ -71,7 +71,8 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "ApusClient", "Host", "EventLoop", "Memory", "Bus", "Platform", "Backends", "Virtio", "Options", "Control",
+                "ApusClient", "Host", "EventLoop", "Memory", "Bus", "Platform", "Backends", "Virtio", "Options",
+                "Control",
             ],
             path: "Tests/TestSupport", swiftSettings: settings),
 
@@ -129,7 +130,8 @@ let package = Package(
         tests(
             "VMM",
             [
-                "Host", "EventLoop", "Memory", "Bus", "Hypervisor", "Platform", "Backends", "Virtio", "Options", "Control",
+                "Host", "EventLoop", "Memory", "Bus", "Hypervisor", "Platform", "Backends", "Virtio", "Options",
+                "Control",
                 "Sandbox", "VMM", "TestSupport", "CompletionFaults",
             ]),
         tests("Fuzz", ["Host", "Fuzz", "TestSupport"]),

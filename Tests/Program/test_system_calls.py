@@ -37,6 +37,8 @@ EXCUSED = [
     (9, None, ALL, "mmap: in place of brk, by what was freed before"),
     (11, None, REACTORS, "munmap: the end of such a mapping"),
     (231, None, {VCPU, IOTHREAD}, "exit_group: after a forbidden call, which the tests of Sandbox make"),
+    (290, None, REACTORS, "eventfd2: for a device with more queues than any before it in its slot"),
+    (3, None, {IOTHREAD}, "close: where an iothread is the last to use a file"),
     *((16, ((1, request),), REACTORS, "ioctl: of vhost, which this host lacks") for request in VHOST if not HAS_VHOST),
 ]
 

@@ -43,7 +43,7 @@ struct KernelImage {
     private static func loadRaw(
         _ file: borrowing BootFile, into destination: inout KernelDestination
     ) throws(BootError) -> KernelImage {
-        Log.info("kernel", "\(file.place) has no known format; Apus loads it as a raw binary")
+        Log.debug("kernel", "\(file.place) has no known format; Apus loads it as a raw binary")
         try destination.claim(start: Layout.rawKernel, count: file.size, field: "size of the raw binary", of: file)
         try destination.read(file, at: 0, count: file.size, to: Layout.rawKernel, field: "size of the raw binary")
         return KernelImage(
