@@ -51,8 +51,8 @@ def check_limits(guest):
     guest.shell("fetch() { dd if=/dev/$1 of=/dev/null iflag=direct bs=$2 count=$3 2>/dev/null; }")
     guest.shell("slow() { fetch vda 4k $1; read -r now _ </proc/uptime; echo $now >>/tmp/vda; }")
     guest.shell("fast() { fetch vdb 400k $1 & fetch vdb 400k $1; wait; read -r now _ </proc/uptime; echo $now >>/tmp/vdb; }")
-    # A guest that its host does not let run for a while loses what it does not ask for: then once more.
-    for _ in range(3):
+    # A guest that its host stops for a while loses what it does not ask for meanwhile: then once more.
+    for _ in range(8):
         guest.shell("rm -f /tmp/vd?; (slow 1; slow 10) & (fast 1; fast 10) & wait")
         slow, fast = ([float(line) for line in guest.shell(f"cat /tmp/{name}").split()] for name in ("vda", "vdb"))
         seconds = slow[1] - slow[0], fast[1] - fast[0]
