@@ -71,13 +71,13 @@ final class MachineBuilder {
             return ReactorDevices(reactor, bus, layout, onAction: { _ in })
         }
         try iothreads.start(options.iothreads.map(\.id), spare: options.spareIOThreads)
-        let surroundings = AttachContext(
+        let context = AttachContext(
             home: home, iothreads: iothreads.running, memory: memory, machine: machine)
         for device in devices {
             device.events = root.events
             try device.findHelper(iothreads)
         }
-        let slots = try attach(devices, surroundings, spare: places)
+        let slots = try attach(devices, context, spare: places)
         plan.devices = slots.slots.map { VirtioMMIODevice(slot: $0.number, of: layout.virtio) }
         let initial = try load(plan, files, memory)
         let processors = try makeProcessors(machine, vcpus, initial, filters)
@@ -121,18 +121,18 @@ final class MachineBuilder {
 
     /// Attaches the devices of the command line, and keeps spare places behind them.
     private func attach(
-        _ devices: [any MachineDevice], _ surroundings: AttachContext, spare places: Places
+        _ devices: [any MachineDevice], _ context: AttachContext, spare places: Places
     ) throws(MachineError) -> SlotTable {
         let table = SlotTable()
         let main = DevicePlacement(home)
         for (number, device) in devices.enumerated() {
-            try surroundings.attach(
+            try context.attach(
                 id: device.id, iothread: device.iothread, slot: number, device.maker)
-            let iothread = surroundings.iothreads.first { $0.id == device.iothread }
+            let iothread = context.iothreads.first { $0.id == device.iothread }
             table.append(
                 SlotTable.Slot(
                     number: number, kind: SlotTable.Kind(device), device: device,
-                    residence: iothread.map { DevicePlacement($0, main: reactor) } ?? main))
+                    placement: iothread.map { DevicePlacement($0, main: reactor) } ?? main))
         }
         guard places.hasSpare else { return table }
         for (kind, wanted) in [
@@ -141,10 +141,10 @@ final class MachineBuilder {
             while table.slots(of: kind).count < wanted, table.slots.count < places.count {
                 let number = table.slots.count
                 let id = "slot \(number)"
-                try surroundings.attach(
+                try context.attach(
                     id: id, iothread: nil, slot: number, SlotManager.placeholder(kind, id))
                 table.append(
-                    SlotTable.Slot(number: number, kind: kind, device: nil, residence: main))
+                    SlotTable.Slot(number: number, kind: kind, device: nil, placement: main))
             }
         }
         return table

@@ -51,7 +51,7 @@ final class SlotRig {
         _ = try main.install(
             device?.maker ?? SlotManager.placeholder(kind, id), id: id, slot: number, memory: memory)
         table.append(
-            SlotTable.Slot(number: number, kind: kind, device: device, residence: DevicePlacement(main)))
+            SlotTable.Slot(number: number, kind: kind, device: device, placement: DevicePlacement(main)))
     }
 
     /// Opens an image for a disk to come.

@@ -216,7 +216,7 @@ final class SlotManager {
         device?.events = events
         let id = device?.id ?? "slot \(number)"
         DeviceSwap(
-            DeviceSwap.Slot(number: number, former: slot.residence, next: next), id: id,
+            DeviceSwap.Slot(number: number, former: slot.placement, next: next), id: id,
             { device?.maker ?? Self.placeholder(slot.kind, id) }, runControl
         ) { [table] in
             table.set(number, device, next)
@@ -258,7 +258,7 @@ final class SlotManager {
                 return done()
             }
             let number = slot.number
-            slot.residence.run { devices, answer in
+            slot.placement.run { devices, answer in
                 answer((devices.device(inSlot: number) as? Device).map(body))
             } then: { (answer: Answer?) in
                 then(answer)

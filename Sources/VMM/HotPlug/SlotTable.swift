@@ -20,7 +20,7 @@ final class SlotTable {
         /// Nil for a place without a device.
         var device: (any MachineDevice)?
         /// Where the registers are served.
-        var residence: DevicePlacement
+        var placement: DevicePlacement
     }
 
     private(set) var slots: [Slot] = []
@@ -37,9 +37,9 @@ final class SlotTable {
     func slots(of kind: Kind) -> [Slot] { slots.filter { $0.kind == kind } }
 
     /// Notes who is in a place now.
-    func set(_ number: Int, _ device: (any MachineDevice)?, _ residence: DevicePlacement) {
+    func set(_ number: Int, _ device: (any MachineDevice)?, _ placement: DevicePlacement) {
         guard let index = slots.firstIndex(where: { $0.number == number }) else { return }
         slots[index].device = device
-        slots[index].residence = residence
+        slots[index].placement = placement
     }
 }

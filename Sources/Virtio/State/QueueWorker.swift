@@ -272,7 +272,7 @@ final class QueueWorker: RingClient {
 
     private func cameToRest() {
         finishTurn()
-        // Whoever waits may look at the driver's side next, so the interrupts go out first.
+        // The caller may look at the driver's side next, so the interrupts go out first.
         reactor.flush()
         let waiting = whenAtRest
         whenAtRest = []

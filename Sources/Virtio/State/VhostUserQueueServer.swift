@@ -38,7 +38,7 @@ final class VhostUserQueueServer: QueueServer {
 
     func stop() { backend.stop() }
 
-    /// What has not been answered is taken once more, by whoever serves the queues next.
+    /// What has not been answered is taken once more, by the next server of the queues.
     private func cameToRest() {
         guard let context else { return }
         for (index, ring) in zip(queues, rings) { context.queue(index)?.goOn(at: ring.usedIndex) }
